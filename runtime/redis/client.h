@@ -36,6 +36,9 @@ void redis_format(struct redis_client *client, redis_reply_fn *done, void *conte
 /// Called (deferred) at each (re)connection and loss: load functions, resubscribe, raise alarms.
 void redis_client_on_state(struct redis_client *client, void (*changed)(void *context, bool up),
                            void *context);
+/// Takes back one on_state. Not to be called from inside a state callback of another listener.
+void redis_client_off_state(struct redis_client *client, void (*changed)(void *context, bool up),
+                            void *context);
 
 /// A second kind of connection: SUBSCRIBE only. Names are subscribed again after a reconnection;
 /// on_state tells of the gap. Several owners may subscribe to one channel.
@@ -53,6 +56,8 @@ void redis_subscriber_on_state(struct redis_subscriber *subscriber,
                                void (*changed)(void *context, bool up), void *context);
 
 /// Functions (Redis 7). Loads the library with FUNCTION LOAD REPLACE at each connection unless the
-/// server already has the same text. `code` must outlive the client.
+/// server already has the same text, or a text with a higher number in its `-- version N` line (a
+/// newer binary was here; releases are compatible with the one before). The client is not ready
+/// before that is done. Call right after redis_client_new; `library` and `code` outlive the client.
 void redis_functions_keep(struct redis_client *client, const char *library, const char *code);
 #endif
