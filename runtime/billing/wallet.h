@@ -1,0 +1,75 @@
+#ifndef FOOTLIGHT_BILLING_WALLET_H
+#define FOOTLIGHT_BILLING_WALLET_H
+#include "loop/loop.h"
+#include "redis/client.h"
+
+/// Wallets of prepaid credits in the money Redis (docs/billing.md). Everything here is one atomic,
+/// idempotent function on one wallet. Amounts are micro-credits, 1 … 2^53-1.
+struct billing;
+
+struct billing_options {
+    unsigned quantum_s;  ///< a meter reserves this far ahead (10)
+    unsigned grace_s;    ///< the sweeper closes a lease that is over for this long (30)
+    unsigned sweep_ms;   ///< how often this process looks for such leases, 0: never (5000)
+    unsigned settle_ms;  ///< limit of one operation (2000)
+};
+void billing_options_default(struct billing_options *options);
+
+/// Loads the functions through `money` (call before the loop runs) and keeps meters on the wheel.
+struct billing *billing_new(struct loop *loop, struct redis_client *money,
+                            const struct billing_options *options);
+void billing_free(struct billing *billing); ///< before the client; open meters stay open in Redis
+bool billing_ready(const struct billing *billing);
+
+struct balance {
+    int64_t account;
+    int64_t paid, bonus, held;
+    int64_t seq; ///< number of the wallet's last change
+    bool frozen;
+};
+
+/// After each change that this process made: what server/ publishes on `bal:<account>`.
+void billing_on_balance(struct billing *billing,
+                        void (*changed)(void *context, const struct balance *balance),
+                        void *context);
+
+/// The outcome of an operation. `error` is NULL or starts with one of the words of errors.h, e.g.
+/// "NOFUNDS", "DUPLICATE" (the key was used with other content), "BADAMOUNT", "UNAVAILABLE",
+/// "UNKNOWN" (sent, but no answer came: repeat it with the same key to learn what happened).
+struct billing_result {
+    const char *error;
+    bool repeated; ///< the key was used before with the same content: this is the stored answer
+    struct balance balance;      ///< as this operation left it
+    int64_t amount, paid, bonus; ///< what moved, and out of which bucket
+};
+typedef void billing_done_fn(void *context, const struct billing_result *result);
+
+struct billing_operation {
+    struct slice op;      ///< the caller's key, 1 to 120 bytes of [A-Za-z0-9:._-]; never reused for anything else
+    int64_t account;
+    int64_t amount;
+    struct slice bucket;  ///< credit: "paid" or "bonus"
+    int64_t payee;        ///< tip: model id
+    struct slice type;    ///< credit: "purchase", "promotion", "adjustment"; tip and debit: "tip", …
+    struct slice reason;  ///< for people, 0 to 200 bytes
+    struct slice actor;   ///< who did it: "account:7", "command", …
+    struct slice original; ///< refund: the op or sid that it reverses
+};
+
+/// None of these calls back inside the call.
+void wallet_credit(struct billing *billing, const struct billing_operation *operation,
+                   billing_done_fn *done, void *context);
+/// Takes credits (bonus first), pays the payee through the ledger. NOFUNDS is not remembered.
+void wallet_debit(struct billing *billing, const struct billing_operation *operation,
+                  billing_done_fn *done, void *context);
+/// Gives back up to what `original` took, into the buckets that it came from.
+void wallet_refund(struct billing *billing, const struct billing_operation *operation,
+                   billing_done_fn *done, void *context);
+void wallet_freeze(struct billing *billing, const struct billing_operation *operation, bool frozen,
+                   billing_done_fn *done, void *context);
+void wallet_balance(struct billing *billing, int64_t account, billing_done_fn *done, void *context);
+
+/// The shard of an account, 0 … 15: crc16 of its decimal text, as a cluster would hash it.
+enum { BILLING_SHARDS = 16 };
+unsigned billing_shard(int64_t account);
+#endif
