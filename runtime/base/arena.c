@@ -1,0 +1,91 @@
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include "base/memory.h"
+
+enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16 };
+
+struct arena_block {
+    struct arena_block *next;
+    size_t size;
+    _Alignas(ARENA_ALIGN) char data[];
+};
+
+static char *arena_grow(struct arena *arena, size_t size) {
+    struct arena_block *block = memory_alloc(sizeof *block + size);
+    block->size = size;
+    arena->total += sizeof *block + size;
+    block->next = arena->blocks;
+    arena->blocks = block;
+    return block->data;
+}
+
+void *arena_alloc(struct arena *arena, size_t size) {
+    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if (size > arena->left) {
+        // A large piece gets a block of its own and leaves the current one as it is.
+        size_t standard = ARENA_BLOCK - sizeof(struct arena_block);
+        if (size > standard / 4) return arena_grow(arena, size);
+        arena->next = arena_grow(arena, standard);
+        arena->left = standard;
+    }
+    char *piece = arena->next;
+    arena->next += size;
+    arena->left -= size;
+    return piece;
+}
+
+void *arena_zero(struct arena *arena, size_t size) {
+    return memset(arena_alloc(arena, size), 0, size);
+}
+
+char *arena_copy(struct arena *arena, struct slice s) {
+    char *copy = arena_alloc(arena, s.size + 1);
+    if (s.size) memcpy(copy, s.data, s.size);
+    copy[s.size] = '\0';
+    return copy;
+}
+
+struct slice arena_slice(struct arena *arena, struct slice s) {
+    return slice_make(arena_copy(arena, s), s.size);
+}
+
+char *arena_printf(struct arena *arena, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (size < 0) size = 0;
+    char *text = arena_alloc(arena, (size_t)size + 1);
+    va_start(arguments, format);
+    vsnprintf(text, (size_t)size + 1, format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+void arena_reset(struct arena *arena) {
+    struct arena_block *keep = NULL;
+    for (struct arena_block *block = arena->blocks, *next; block; block = next) {
+        next = block->next;
+        if (!keep && block->size == ARENA_BLOCK - sizeof *block)
+            keep = block;
+        else
+            memory_free(block);
+    }
+    *arena = (struct arena){0};
+    if (!keep) return;
+    keep->next = NULL;
+    arena->blocks = keep;
+    arena->next = keep->data;
+    arena->left = keep->size;
+    arena->total = sizeof *keep + keep->size;
+}
+
+void arena_free(struct arena *arena) {
+    for (struct arena_block *block = arena->blocks, *next; block; block = next) {
+        next = block->next;
+        memory_free(block);
+    }
+    *arena = (struct arena){0};
+}
