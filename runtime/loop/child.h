@@ -4,7 +4,7 @@
 #include "loop/loop.h"
 
 /// A child process with limits. Its output is handed over as it comes; nothing is inherited but the
-/// standard three and `keep_fds`. No shell is involved.
+/// standard three descriptors. No shell is involved.
 struct child_options {
     const char *const *arguments;   ///< NULL-terminated, [0] is the program
     const char *const *environment; ///< NULL-terminated "K=V", or NULL: ours
