@@ -232,12 +232,18 @@ static void socket_read(struct socket *socket) {
     }
 }
 
-static void socket_on_connected(struct socket *socket) {
+// The kernel's reason, as a negative errno, or 0.
+static int socket_error(const struct socket *socket) {
     int error = 0;
     socklen_t size = sizeof error;
     if (getsockopt(socket->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) error = errno;
+    return -error;
+}
+
+static void socket_on_connected(struct socket *socket) {
+    int error = socket_error(socket);
     if (error) {
-        socket_close_now(socket, -error);
+        socket_close_now(socket, error);
         return;
     }
     socket->connecting = false;
@@ -249,7 +255,9 @@ static void socket_on_connected(struct socket *socket) {
 static void socket_on_poll(uv_poll_t *poll, int status, int events) {
     struct socket *socket = container_of(poll, struct socket, poll);
     if (status < 0) {
-        socket_close_now(socket, status);
+        // libuv 1.44 reports every POLLERR, a plain reset too, as UV_EBADF.
+        int error = socket_error(socket);
+        socket_close_now(socket, error ? error : status);
         return;
     }
     if (socket->connecting) {
