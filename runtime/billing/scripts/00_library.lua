@@ -1,0 +1,52 @@
+#!lua name=footlight_billing
+-- version 1
+-- Raise the number above with every change of these files: an older binary leaves a newer library
+-- alone (runtime/redis/functions.c). All files of this folder are one chunk, in order of names.
+--
+-- The rules of this library (docs/billing.md has the reasons):
+--   * everything is read and checked before anything is written, so an error changes nothing;
+--   * amounts are whole micro-credits of at most 2^53-1, because Lua's numbers are doubles here,
+--     and are written with %.0f, because 1e15 would be written as "1e+15";
+--   * the clock is the server's own. The last argument `now` of a function replaces it in tests.
+
+local MOST = 9007199254740991
+local MOST_RATE = 1000000000 -- micro-credits a minute
+local MOST_SESSION = 86400   -- seconds
+local OP_LIFE = 7 * 86400
+local CLOSED_LIFE = 86400
+local STALE_MS = 90000
+
+local function fail(code, text)
+  return redis.error_reply(code .. ' ' .. text)
+end
+
+local function text_of(number)
+  return string.format('%.0f', number + 0) -- + 0 makes 0 of -0
+end
+
+-- a / b for whole numbers, rounded down, without the rounding of a double's division.
+local function divide(a, b)
+  return (a - a % b) / b
+end
+
+-- Decimal digits only; nil for anything else and for what is outside least..most.
+local function integer(text, least, most)
+  if type(text) ~= 'string' or #text > 16 or not string.find(text, '^%d+$') then return nil end
+  local number = tonumber(text)
+  if number < least or number > most then return nil end
+  return number
+end
+
+local function is_key(text)
+  return #text >= 1 and #text <= 120 and not string.find(text, '[^%w:._-]')
+end
+
+local function is_word(text)
+  return #text >= 1 and #text <= 30 and not string.find(text, '[^%l_]')
+end
+
+local function now_ms(override)
+  if override and override ~= '' then return tonumber(override) end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + divide(tonumber(time[2]), 1000)
+end

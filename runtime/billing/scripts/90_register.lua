@@ -1,0 +1,11 @@
+redis.register_function('fl_credit', credit)
+redis.register_function('fl_debit', debit)
+redis.register_function('fl_refund', refund)
+redis.register_function('fl_chargeback', chargeback)
+redis.register_function('fl_freeze', freeze)
+redis.register_function('fl_open', open)
+redis.register_function('fl_tick', tick)
+redis.register_function('fl_close', close)
+redis.register_function{ function_name = 'fl_balance', callback = balance, flags = { 'no-writes' } }
+redis.register_function{ function_name = 'fl_look', callback = look, flags = { 'no-writes' } }
+redis.register_function{ function_name = 'fl_overdue', callback = overdue, flags = { 'no-writes' } }
