@@ -26,6 +26,7 @@ struct http_request {
     bool http10, keep_alive, upgrade, has_body;
     char remote[SOCKET_ADDRESS_SIZE]; ///< the client's address; from X-Forwarded-For if a trusted proxy sent it
     bool secure;                      ///< X-Forwarded-Proto: https from a trusted proxy
+    struct slice log_path;            ///< what the access log shows; set it where the path holds a secret
     char id[24];                      ///< the request id in logs and the X-Request-Id header
     uint64_t started_ns;
     struct http_body *body;         ///< see http_request_read_*
@@ -40,6 +41,9 @@ struct slice http_request_header(const struct http_request *request, const char 
 /// caller's input: `*repeated` (may be NULL) tells.
 struct slice http_request_query(struct http_request *request, const char *name, bool *repeated);
 struct slice http_request_cookie(struct http_request *request, const char *name);
+
+/// A trailer of a chunked body that has been read to its end; data is NULL if there is none.
+struct slice http_request_trailer(const struct http_request *request, const char *name);
 
 /// Collects the body, at most `limit` bytes, then calls done with it (in the arena). error is 0, or
 /// the status to answer with: 400 (broken chunking), 408 (too slow), 413 (too large), or 499 (the

@@ -13,8 +13,11 @@ struct http_limits {
     unsigned head_ms;            ///< from the first byte to the end of the headers (10 s)
     unsigned body_ms;            ///< longest silence inside a body (20 s)
     unsigned idle_ms;            ///< between requests (75 s)
-    unsigned pipeline;           ///< requests read ahead of their answers (16)
-    unsigned per_address;        ///< connections of one client address, 0: no cap
+    unsigned write_ms;           ///< longest wait for a peer that takes no output (30 s)
+    unsigned pipeline;           ///< requests answered in a row before others get a turn (16); what
+                                 ///< is read ahead of an answer is bounded by head_size
+    unsigned per_address;        ///< connections of one client address, 0: no cap (200)
+    unsigned connections;        ///< all connections of the server, 0: no cap (20,000)
     unsigned requests;           ///< per connection, 0: no cap
     size_t write_high;           ///< high-water mark of the output queue (256 KiB)
 };
@@ -28,6 +31,7 @@ struct http_server_options {
     const char *trusted_proxies;
     bool one_request;  ///< close after each answer (nginx-rtmp hooks)
     bool access_log;   ///< one http.request log line each
+    bool compress;     ///< gzip or brotli for text answers of http_respond, where the client can
     const char *name;  ///< for logs and metrics
     void (*on_request)(void *context, struct http_request *request);
     void *context;
@@ -36,6 +40,8 @@ struct http_server_options {
 struct http_server;
 struct http_server *http_server_new(struct loop *loop, const struct http_server_options *options);
 int http_server_listen(struct http_server *server, int fd); ///< takes a listening fd; 0 or -errno
+/// Serves a connected socket, as if it had been accepted; takes the fd. 0 or -errno.
+int http_server_accept(struct http_server *server, int fd);
 /// Stops accepting; idle connections close, busy ones after their response with Connection: close.
 /// `drained` is called when none is left.
 void http_server_drain(struct http_server *server, void (*drained)(void *context), void *context);
