@@ -89,6 +89,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size) {
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t size) {
     struct head_parse *parse = parser->data;
+    if (parse->request->header_count == 0) return HPE_USER;
     // The scan has refused folded lines, so each value comes in one piece.
     parse->request->headers[parse->request->header_count - 1].value =
         slice_trim(slice_make(at, size));
@@ -112,17 +113,6 @@ static int refuse(const char **reason, int status, const char *why) {
     return status;
 }
 
-static int status_of_error(llhttp_errno_t error, struct slice head, const char **reason) {
-    if (error == HPE_INVALID_METHOD) {
-        struct slice method = slice_sub(head, 0, slice_find(head, ' ', 0));
-        if (method.size <= 32 && http_is_token(method))
-            return refuse(reason, 501, "unknown method");
-    }
-    if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE)
-        return refuse(reason, 505, "unknown version");
-    return refuse(reason, 400, llhttp_errno_name(error));
-}
-
 enum header_kind { HEADER_LIST, HEADER_ONCE, HEADER_COOKIE };
 
 /// What a second line of the same name means. Lists may be joined (RFC 9110, 5.3); for the others
@@ -144,6 +134,7 @@ static bool fold_headers(struct http_request *request) {
     size_t kept = 0;
     for (size_t i = 0; i < request->header_count; i++) {
         struct http_header header = request->headers[i];
+        if (!http_is_token(header.name)) return false; // llhttp lets an empty name pass
         char *name = (char *)header.name.data; // in the arena: ours
         for (size_t c = 0; c < header.name.size; c++) name[c] = (char)tolower((unsigned char)name[c]);
         size_t before = 0;
@@ -252,31 +243,49 @@ static int parse_framing(struct http_request *request, const char **reason) {
     return 0;
 }
 
+/// METHOD SP TARGET SP HTTP/1.x, exactly. llhttp also takes RTSP, several spaces and no version.
+static int parse_request_line(struct http_request *request, struct slice head, const char **reason) {
+    struct slice line = slice_sub(head, 0, slice_find(head, '\r', 0)), version;
+    size_t first = slice_find(line, ' ', 0), second = slice_find(line, ' ', first + 1);
+    request->method = slice_sub(line, 0, first);
+    if (!http_is_token(request->method) || request->method.size > 32 || second == line.size)
+        return refuse(reason, 400, "bad request line");
+    version = slice_sub(line, second + 1, line.size);
+    if (version.size != 8 || !slice_starts(version, SLICE("HTTP/")) || version.data[6] != '.' ||
+        !isdigit((unsigned char)version.data[5]) || !isdigit((unsigned char)version.data[7]))
+        return refuse(reason, 400, "bad version");
+    if (version.data[5] != '1' || version.data[7] > '1')
+        return refuse(reason, 505, "unknown version");
+    request->http10 = version.data[7] == '0';
+    if (second == first + 1) return refuse(reason, 400, "empty target");
+    return 0;
+}
+
 int http_parse_head(struct http_request *request, char *head, size_t size,
                     const struct http_limits *limits, const char **reason) {
+    struct slice all = slice_make(head, size);
+    int status = parse_request_line(request, all, reason);
+    if (status) return status;
     struct head_parse parse = {.request = request, .most = limits->header_count};
     request->headers = arena_alloc(&request->arena, sizeof(struct http_header) * (parse.most + 1));
     llhttp_init(&parse.parser, HTTP_REQUEST, &head_settings);
     parse.parser.data = &parse;
     llhttp_errno_t error = llhttp_execute(&parse.parser, head, size);
-    struct slice all = slice_make(head, size);
-    request->method = slice_sub(all, 0, slice_find(all, ' ', 0));
     if (parse.status) return refuse(reason, parse.status, parse.reason);
-    if (error != HPE_PAUSED) return status_of_error(error, all, reason);
+    if (error == HPE_INVALID_METHOD) return refuse(reason, 501, "unknown method");
+    if (error != HPE_PAUSED) return refuse(reason, 400, llhttp_errno_name(error));
 
-    if (parse.parser.http_major != 1) return refuse(reason, 505, "unknown version");
-    request->http10 = parse.parser.http_minor == 0;
     if (request->target.size > limits->target_size) return refuse(reason, 414, "target too long");
     if (parse.parser.method == HTTP_CONNECT || parse.parser.method == HTTP_TRACE)
         return refuse(reason, 405, "method not served");
     for (size_t i = 0; i < request->header_count; i++)
         if (request->headers[i].name.size > 256) return refuse(reason, 431, "header name too long");
-    if (!fold_headers(request)) return refuse(reason, 400, "repeated header");
+    if (!fold_headers(request)) return refuse(reason, 400, "bad or repeated header");
 
     request->host = http_request_header(request, "host");
     if (!request->host.data && !request->http10) return refuse(reason, 400, "no Host");
     if (request->host.data && !host_valid(request->host)) return refuse(reason, 400, "bad Host");
-    int status = parse_target(request, reason);
+    status = parse_target(request, reason);
     if (!status) status = parse_framing(request, reason);
     if (status) return status;
 
