@@ -11,7 +11,10 @@ struct billing_options {
     unsigned quantum_s;  ///< a meter reserves this far ahead (10)
     unsigned grace_s;    ///< the sweeper closes a lease that is over for this long (30)
     unsigned sweep_ms;   ///< how often this process looks for such leases, 0: never (5000)
+    unsigned evidence_s; ///< a meter without evidence for this long is not extended (15)
     unsigned settle_ms;  ///< limit of one operation (2000)
+    /// Tests only: the milliseconds that the functions take for now, in place of Redis' own clock.
+    int64_t (*test_now_ms)(void);
 };
 void billing_options_default(struct billing_options *options);
 
@@ -24,7 +27,8 @@ bool billing_ready(const struct billing *billing);
 struct balance {
     int64_t account;
     int64_t paid, bonus, held;
-    int64_t seq; ///< number of the wallet's last change
+    int64_t seq;  ///< number of the wallet's last change
+    int64_t debt; ///< owed after a chargeback; the next paid credits repay it first
     bool frozen;
 };
 
@@ -40,7 +44,7 @@ struct billing_result {
     const char *error;
     bool repeated; ///< the key was used before with the same content: this is the stored answer
     struct balance balance;      ///< as this operation left it
-    int64_t amount, paid, bonus; ///< what moved, and out of which bucket
+    int64_t paid, bonus; ///< what each bucket gained (negative: lost)
 };
 typedef void billing_done_fn(void *context, const struct billing_result *result);
 
@@ -53,7 +57,7 @@ struct billing_operation {
     struct slice type;    ///< credit: "purchase", "promotion", "adjustment"; tip and debit: "tip", …
     struct slice reason;  ///< for people, 0 to 200 bytes
     struct slice actor;   ///< who did it: "account:7", "command", …
-    struct slice original; ///< refund: the op or sid that it reverses
+    struct slice original; ///< refund: the op or sid that it gives back; amount 0: all that is left
 };
 
 /// None of these calls back inside the call.
@@ -65,6 +69,9 @@ void wallet_debit(struct billing *billing, const struct billing_operation *opera
 /// Gives back up to what `original` took, into the buckets that it came from.
 void wallet_refund(struct billing *billing, const struct billing_operation *operation,
                    billing_done_fn *done, void *context);
+/// A purchase was taken back by the bank: takes what is there, freezes, books the rest as debt.
+void wallet_chargeback(struct billing *billing, const struct billing_operation *operation,
+                       billing_done_fn *done, void *context);
 void wallet_freeze(struct billing *billing, const struct billing_operation *operation, bool frozen,
                    billing_done_fn *done, void *context);
 void wallet_balance(struct billing *billing, int64_t account, billing_done_fn *done, void *context);
