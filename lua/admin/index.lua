@@ -1,0 +1,35 @@
+--- Where staff begin: what waits for them and what was done last.
+local audit = require "store.audit"
+local format = require "footlight.format"
+local live = require "site.live"
+local models = require "store.models"
+
+local ROWS = 20
+
+return function(site)
+  site:group({ prefix = "/admin", permission = "admin.models" }, function(group)
+    group:get("/", { name = "admin" }, function(req)
+      local t = req.t
+      local counts = models.count_by_state()
+      local on = 0
+      for _, entry in pairs(live.all()) do
+        if entry.state == "live" then on = on + 1 end
+      end
+      local rows = {}
+      for i, row in ipairs(audit.latest(ROWS)) do
+        rows[i] = { at = tostring(row.at), at_text = format.datetime(row.at),
+          actor = row.actor_name or row.via, action = row.action, subject = row.target }
+      end
+      return req:render("admin/index", {
+        audit = rows,
+        tiles = {
+          { value = (counts.submitted or 0) + (counts.in_review or 0),
+            label = t("admin.tile.waiting"), href = "/admin/models?state=submitted" },
+          { value = on, label = t("admin.tile.live"), href = "/" },
+          { value = counts.approved or 0, label = t("admin.tile.models"),
+            href = "/admin/models?state=approved" },
+        },
+      })
+    end)
+  end)
+end

@@ -1,0 +1,70 @@
+--- The account's own pages: profile, password, where it is signed in.
+local accounts = require "store.accounts"
+local audit = require "store.audit"
+local crypto = require "runtime.crypto"
+local db = require "runtime.db"
+local form = require "footlight.form"
+local format = require "footlight.format"
+local forms = require "site.forms"
+local names = require "site.names"
+local present = require "site.present"
+local sessions = require "store.sessions"
+
+local password_form = form.define {
+  { "current", form.password { min = 1, max = 128 } },
+  { "password", form.password { min = 15, max = 128 } },
+}
+
+local function iso(at) return (tostring(at):sub(1, 19):gsub(" ", "T")) .. "Z" end
+
+local function page(req, shown, status)
+  local account = req.account
+  local rows = {}
+  for i, session in ipairs(sessions.of_account(account.id)) do
+    rows[i] = {
+      id = session.id, ip = session.ip, device = present.device(session.user_agent, req.t),
+      seen_iso = iso(session.seen_at), seen_text = format.ago(session.seen_at),
+      current = req.session ~= nil and session.id == req.session.id,
+    }
+  end
+  return req:render("site/account", {
+    account = account, verified = account.email_verified_at ~= nil, form = shown,
+    role_text = req.t("role." .. account.role), sessions = rows,
+    since_text = format.date(account.created_at),
+  }, status)
+end
+
+return function(site)
+  site:group({ prefix = "/account", signed_in = true }, function(group)
+    group:get("/", { name = "account" }, function(req) return page(req, forms.fresh()) end)
+
+    group:post("/password", {
+      limit = { name = "password", count = 10, seconds = 3600, by = "account" },
+    }, function(req)
+      local values, errors = password_form:read(req)
+      local account = accounts.by_id(req.account.id)
+      if not errors and not crypto.password_check(values.current, account.password_hash) then
+        errors = { current = req.t("account.wrong_password") }
+      elseif not errors and names.weak_password(values.password, account) then
+        errors = { password = req.t("signup.weak_password") }
+      end
+      if errors then return page(req, forms.failed({}, errors), 422) end
+      local hash = crypto.password_hash(values.password)
+      db.transaction(function(tx)
+        accounts.set_password(account.id, hash, tx) -- ends all sessions, this one too
+        audit.write({ actor = account.id, action = "account.password_changed",
+          target = "account:" .. account.id, ip = req.remote }, tx)
+      end)
+      req:sign_in(account)
+      req:flash(req.t("account.password_changed"), "success")
+      return req:redirect("/account")
+    end)
+
+    group:post("/sessions/:id/revoke", { where = { id = "%d+" } }, function(req)
+      -- The account is part of the condition: a stranger's session is not found.
+      if not sessions.revoke(tonumber(req.params.id), req.account.id) then req:not_found() end
+      req:flash(req.t("account.revoked"), "success")
+      return req:redirect("/account")
+    end)
+  end)
+end

@@ -1,0 +1,8 @@
+--- The web service: its pages and what all of them share.
+return require("footlight.app").new {
+  pages = {
+    "site.home", "site.rooms", "site.signup", "site.login", "site.credits", "site.account",
+    "site.apply", "site.pages", "studio.index", "admin.index", "admin.models",
+  },
+  context = require "site.context",
+}

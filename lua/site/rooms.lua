@@ -1,0 +1,222 @@
+--- A room: the page, the ticket for its picture, the token for its chat, and tips.
+local billing = require "runtime.billing"
+local crypto = require "runtime.crypto"
+local form = require "footlight.form"
+local format = require "footlight.format"
+local forms = require "site.forms"
+local live = require "site.live"
+local log = require "runtime.log"
+local present = require "site.present"
+local realtime = require "runtime.realtime"
+local rooms = require "store.rooms"
+local streaming = require "runtime.streaming"
+
+local CREDIT = 1000000
+local HISTORY = 50
+local TICKET_SECONDS = 120 -- to begin playing in; a session may last longer
+local TOKEN_SECONDS = 3600
+
+local tip_form = form.define {
+  { "amount", form.integer { min = 1, max = 100000 } },
+  { "message", form.text { max = 200, optional = true } },
+  { "anonymous", form.checkbox { optional = true } },
+  { "key", form.text { min = 8, max = 64, pattern = "^[%w_-]+$" } },
+}
+local watch_form = form.define {
+  { "rate", form.integer { min = 0, max = 999999999 } },
+}
+
+local function room_of(req)
+  local row = rooms.by_slug(req.params.slug)
+  if not row or row.state ~= "approved" then req:not_found() end
+  return present.room(row, live.of(row.slug), req.t)
+end
+
+local function own(req, room)
+  return req.account ~= nil and req.account.id == room.account_id
+end
+
+-- ---- the chat as the page is made -----------------------------------------------------------------
+
+local function line_of(message, offset, t)
+  if message.type ~= "chat" and message.type ~= "tip" then return nil end
+  local from = type(message.from) == "table" and message.from or {}
+  return {
+    type = message.type, offset = offset, text = message.text or "",
+    name = from.name or t("chat.anonymous"), role = from.role or "viewer",
+    amount_text = message.amount and present.credits(message.amount),
+  }
+end
+
+-- The last lines and the place in the channel behind them, so that nothing falls between the page
+-- and its subscription. Without Redis: an empty chat that starts from nowhere.
+local function chat_of(slug, t)
+  local ok, history, position = pcall(realtime.history, "chat:" .. slug, HISTORY)
+  if not ok then
+    log.warn("the chat is not known", { slug = slug, error = tostring(history) })
+    return {}, { offset = 0, epoch = "" }
+  end
+  local lines = {}
+  for _, item in ipairs(history.messages or history) do
+    lines[#lines + 1] = line_of(item.d or item.data or item.message or item,
+      item.o or item.offset or 0, t)
+  end
+  position = position or { offset = history.offset, epoch = history.epoch }
+  return lines, { offset = position.offset or 0, epoch = position.epoch or "" }
+end
+
+-- ---- tickets --------------------------------------------------------------------------------------
+
+local function ticket_for(req, room)
+  local payer = req.account
+  local paid = room.rate > 0 and not own(req, room)
+  return streaming.ticket {
+    account = payer and payer.id or 0, slug = room.slug, rate = paid and room.rate or 0,
+    policy = paid and "paid" or "free", expires = os.time() + TICKET_SECONDS,
+  }
+end
+
+local function note_of(req, room)
+  local t = req.t
+  if room.starting then return t("room.note_starting", { name = room.name }) end
+  if not room.live then return t("room.note_offline", { name = room.name }) end
+  if room.state == "grace" then return t("room.note_grace") end
+  if room.rate == 0 or own(req, room) then return t("room.note_live") end
+  if not req.account then return t("room.note_paid_guest", { rate = room.rate_text }) end
+  return t("room.note_paid")
+end
+
+local function wants_json(req)
+  return (req.headers["accept"] or ""):find("application/json", 1, true) ~= nil
+end
+
+-- ---- tips -----------------------------------------------------------------------------------------
+
+local function available(account)
+  local wallet = billing.wallet(account.id)
+  return wallet.paid + wallet.bonus
+end
+
+local function tip_page(req, room, shown, status, more)
+  local balance = available(req.account)
+  local variables = {
+    room = room, form = shown, tip_key = crypto.token(18),
+    balance_text = present.credits(balance),
+  }
+  for key, value in pairs(more or {}) do variables[key] = value end
+  if wants_json(req) and status then
+    local first = shown.error_list[1]
+    return req:json_response({ ok = false, error = first and first.text }, status)
+  end
+  return req:render("site/tip", variables, status)
+end
+
+local function tell_room(req, room, values)
+  local from = values.anonymous and { name = req.t("chat.anonymous"), role = "viewer" }
+    or { id = req.account.id, name = req.account.name, role = req.account.role }
+  local ok, reason = pcall(realtime.publish, "chat:" .. room.slug, {
+    type = "tip", from = from, amount = values.amount * CREDIT, text = values.message or "",
+    at = os.time() * 1000,
+  })
+  -- The tip is booked; that the room does not hear of it is a pity, not an error.
+  if not ok then log.warn("a tip was not shown", { slug = room.slug, error = tostring(reason) }) end
+end
+
+local function send_tip(req)
+  local room = room_of(req)
+  local t = req.t
+  local function refuse(text, status, values, more)
+    return tip_page(req, room, forms.failed(values, { [""] = text }), status, more)
+  end
+  if own(req, room) then return refuse(t("tip.own"), 422) end
+  local values, errors = tip_form:read(req)
+  if errors then return tip_page(req, room, forms.failed(values, errors), 422) end
+  if not room.live and not room.tips_offline then
+    return refuse(t("tip.offline", { name = room.name }), 422, values)
+  end
+  local amount = values.amount * CREDIT
+  local result, reason = billing.tip {
+    op = ("tip:%d:%s"):format(req.account.id, values.key), account = req.account.id,
+    amount = amount, payee = room.id, slug = room.slug, message = values.message or "",
+    anonymous = values.anonymous and true or false,
+  }
+  if not result and reason == "no_funds" then
+    local short = math.max(amount - available(req.account), CREDIT)
+    return refuse(t("tip.short_error"), 422, values,
+      { short_of = format.credits((short + CREDIT - 1) // CREDIT * CREDIT) })
+  elseif not result then
+    return refuse(t("tip.repeat_other"), 409, values)
+  end
+  if not result.repeated then tell_room(req, room, values) end
+  local thanks = t("tip.thanks", { name = room.name, amount = present.credits(amount) })
+  if wants_json(req) then
+    return req:json_response { ok = true, text = thanks, key = crypto.token(18) }
+  end
+  req:flash(thanks, "success")
+  return req:redirect("/r/" .. room.slug)
+end
+
+return function(site)
+  site:get("/r/:slug", { name = "room" }, function(req)
+    local room = room_of(req)
+    local history, position = chat_of(room.slug, req.t)
+    local playable = room.live and (room.rate == 0 or own(req, room))
+    return req:render("site/room", {
+      room = room, own_room = own(req, room), history = history, position = position,
+      note = note_of(req, room), ticket = playable and ticket_for(req, room) or nil,
+      tip_form = forms.fresh(), tip_key = crypto.token(18),
+    })
+  end)
+
+  -- A ticket for the player: the first one of a paid show, and another after an interruption.
+  site:post("/r/:slug/watch", {
+    name = "watch", limit = { name = "watch", count = 30, seconds = 60, by = "ip" },
+  }, function(req)
+    local room = room_of(req)
+    local t = req.t
+    local function refuse(status, text)
+      if wants_json(req) then return req:json_response({ ok = false, error = text }, status) end
+      req:flash(text, "warning")
+      return req:redirect("/r/" .. room.slug)
+    end
+    if not room.live then
+      return refuse(409, t("room.note_offline", { name = room.name }))
+    end
+    if room.rate > 0 and not own(req, room) then
+      if not req.account then
+        return refuse(403, t("room.note_paid_guest", { rate = room.rate_text }))
+      end
+      local values, errors = watch_form:read(req)
+      if errors or values.rate ~= room.rate then
+        return refuse(409, t("room.price_changed", { rate = room.rate_text }))
+      end
+      if available(req.account) < (room.rate + 59) // 60 then
+        return refuse(402, t("room.no_credits"))
+      end
+    end
+    if not wants_json(req) then return req:redirect("/r/" .. room.slug) end
+    return req:json_response { ok = true, ticket = ticket_for(req, room) }
+  end)
+
+  -- What a page shows to the realtime service as its visitor; asked for again before it expires.
+  site:get("/realtime-token", { name = "realtime_token" }, function(req)
+    local account = req.account
+    local now = os.time()
+    local token = realtime.token {
+      sub = account and tostring(account.id) or "0", name = account and account.name or "",
+      role = account and account.role or "guest", iat = now, exp = now + TOKEN_SECONDS,
+      caps = account and { "chat:*" } or {},
+    }
+    return req:json_response { token = token, expires = now + TOKEN_SECONDS }
+  end)
+
+  site:get("/r/:slug/tip", { name = "tip", signed_in = true }, function(req)
+    local room = room_of(req)
+    if own(req, room) then return req:redirect("/r/" .. room.slug) end
+    return tip_page(req, room, forms.fresh())
+  end)
+
+  site:post("/r/:slug/tip", {
+    signed_in = true, limit = { name = "tip", count = 60, seconds = 60, by = "account" },
+  }, send_tip)
+end

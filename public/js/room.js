@@ -1,0 +1,160 @@
+// The room: picture, state, meter, tips. The chat is in chat.js, playing itself in player.js.
+import { startChat } from "./chat.js";
+import { send } from "./forms.js";
+import { createPlayer } from "./player.js";
+import { followBalance, session } from "./session.js";
+
+const root = document.querySelector("[data-room]");
+const strings = document.querySelector("[data-strings]").dataset;
+const box = root.querySelector("[data-player]");
+const video = box.querySelector("video");
+const note = box.querySelector("[data-player-note]");
+const noteText = box.querySelector("[data-note-text]");
+const retry = box.querySelector("[data-retry]");
+const watchForm = box.querySelector("[data-watch-form]");
+const meter = root.querySelector("[data-meter]");
+const slug = root.dataset.room;
+const rate = Number(box.dataset.rate);
+let player = null;
+let state = root.dataset.state;
+let stopped = false; // by the viewer, or because the credits ran out
+
+function say(text, { again = false } = {}) {
+  noteText.textContent = text;
+  note.hidden = !text;
+  note.classList.toggle("over-poster", Boolean(video.poster));
+  retry.classList.toggle("hidden", !again);
+}
+
+// ---- picture ---------------------------------------------------------------------------------------
+
+async function freshTicket() {
+  const csrf = document.querySelector("input[name=csrf]");
+  const body = new URLSearchParams({ rate: String(rate) });
+  if (csrf) body.set("csrf", csrf.value);
+  const answer = await fetch(`/r/${slug}/watch`, {
+    method: "POST", headers: { accept: "application/json" }, body,
+  });
+  const result = await answer.json().catch(() => ({}));
+  if (!answer.ok || !result.ok) throw new Error(result.error || strings.failed);
+  return result.ticket;
+}
+
+function play(ticket) {
+  player?.destroy();
+  stopped = false;
+  box.classList.toggle("metered", rate > 0 && !box.dataset.ticket);
+  meter.hidden = !(rate > 0 && watchForm);
+  player = createPlayer(video, {
+    ticket, mpegts: box.dataset.mpegts, hls: box.dataset.hls, hlsWorker: box.dataset.hlsWorker,
+    onPlaying: () => say(""),
+    onEnded: (reason) => finish(reason === "cut" ? strings.cut : null),
+    onError: () => finish(strings.failed, true),
+  });
+}
+
+function finish(text, again = false) {
+  player?.destroy();
+  player = null;
+  box.classList.remove("metered");
+  meter.hidden = true;
+  if (text) stopped = true;
+  if (text) say(text, { again: again || rate > 0 });
+  else if (state === "live") say(strings.failed, { again: true });
+  else describe();
+}
+
+async function start() {
+  try {
+    play(await freshTicket());
+  } catch (error) {
+    say(error.message, { again: true });
+  }
+}
+
+watchForm?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    const answer = await send(watchForm, strings.failed);
+    watchForm.hidden = true;
+    play(answer.ticket);
+  } catch (error) {
+    say(error.message);
+  }
+});
+retry.addEventListener("click", start);
+root.querySelector("[data-meter-end]").addEventListener("click", () => finish(strings.ended, true));
+addEventListener("pagehide", () => player?.destroy());
+
+// ---- state -----------------------------------------------------------------------------------------
+
+function describe() {
+  box.querySelector("[data-live-badge]").hidden = state !== "live" && state !== "grace";
+  if (stopped) return;
+  if (state === "offline") say(strings.offline);
+  else if (state === "starting") say(strings.starting);
+  else if (state === "grace") say(strings.grace);
+}
+
+function onStatus(message) {
+  if (message.type !== "status" || message.state === state) return;
+  const before = state;
+  state = message.state;
+  if (state === "offline") {
+    player?.destroy();
+    player = null;
+    stopped = false;
+    meter.hidden = true;
+  } else if (state === "live" && !player) {
+    if (before === "grace" || rate === 0 || watchForm === null) start();
+    // A paid show is never begun by itself; the page that offers it comes from the server.
+    else location.reload();
+  }
+  describe();
+}
+
+// ---- tips ------------------------------------------------------------------------------------------
+
+function sheets() {
+  for (const link of document.querySelectorAll("[data-open]")) {
+    const sheet = document.getElementById(link.dataset.open);
+    if (!sheet) continue;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      sheet.showModal();
+      sheet.querySelector("input:not([type=hidden])")?.focus();
+    });
+    sheet.querySelector("[data-close]").addEventListener("click", () => sheet.close());
+    sheet.addEventListener("click", (event) => event.target === sheet && sheet.close());
+    const form = sheet.querySelector("[data-tip-form]");
+    const error = form.querySelector("[data-tip-error]");
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      error.textContent = "";
+      try {
+        await send(form, strings.refused);
+        form.elements.message.value = "";
+        sheet.close();
+      } catch (reason) {
+        error.textContent = reason.message;
+      }
+    });
+  }
+}
+
+sheets();
+startChat(slug, strings);
+session().subscribe(`status:${slug}`, onStatus);
+session().onPresence?.(`chat:${slug}`, (count) => {
+  const badge = box.querySelector("[data-watching]");
+  badge.hidden = count < 1 || state !== "live";
+  badge.textContent = strings.watching.replace("%s", count);
+});
+followBalance((balance) => {
+  if (!player || rate === 0 || meter.hidden) return;
+  const seconds = Math.floor(((balance.paid + balance.bonus + balance.held) / rate) * 60);
+  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  root.querySelector("[data-meter-left]").textContent = strings.timeLeft.replace("%s", text);
+});
+if (box.dataset.ticket) play(box.dataset.ticket);
+else describe();
