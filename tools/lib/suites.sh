@@ -1,0 +1,181 @@
+# How each suite of tools/test is run and counted.
+
+# run_suite NAME : runs suite_NAME, shows its output as it comes, and adds up its last line of the
+# form "N passed, N failed, N skipped". A suite without such a line, or one that counts no test, has
+# failed.
+run_suite() {
+    local suite=$1 log=$logs/suite-$1.log began line status
+    began=$(now_ms)
+    echo
+    echo "=== $suite"
+    prepare_"$suite"
+    status=0
+    (set +e +o pipefail; suite_"$suite") > >(tee "$log") 2>&1 || status=$?
+    wait "$!" 2> /dev/null || true # tee has written all
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
+    if [ -z "$line" ]; then
+        failures+=("$suite: ended without a count (status $status); its output is $log")
+        failed=$((failed + 1))
+    else
+        set -- $line
+        passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5))
+        [ "$3" = 0 ] || failures+=("$suite: $3 failed; its output is $log")
+        [ "$1" != 0 ] || { failures+=("$suite: no test ran"); failed=$((failed + 1)); }
+        if [ "$3" = 0 ] && [ "$status" != 0 ]; then
+            failures+=("$suite: status $status although no test failed; its output is $log")
+            failed=$((failed + 1))
+        fi
+    fi
+    echo "--- $suite: ${line:-no count} ($((($(now_ms) - began) / 1000)) s)"
+}
+
+# --- environments ---------------------------------------------------------------------------------
+
+# Stores only: MariaDB and both Redis under var/test, for suites that run inside the runtime.
+stores_ready=''
+need_stores() {
+    choose_var "$root/var/test"
+    choose_ports "${FOOTLIGHT_TEST_PORT_BASE:-18080}"
+    rtmp_suffix=:$port_rtmp
+    site_file=$var/conf/site.lua
+    build_preset=debug
+    [ -z "$stores_ready" ] || return 0
+    stop_all
+    rm -rf "$var/data/redis-main" "$var/data/redis-money"
+    open_environments+=("$var")
+    make_secrets
+    write_site_settings test
+    printf test > "$var/run/rtmp.boot"
+    give_to_service
+    start_stores
+    footlight migrate > "$var/log/migrate.log" 2>&1 || fail "a migration failed" "$var/log/migrate.log"
+    stores_ready=yes
+}
+
+# The whole site under var/test-site, for suites that use it from outside.
+site_is_ready=''
+need_site() {
+    choose_var "$root/var/test-site"
+    choose_ports $((${FOOTLIGHT_TEST_PORT_BASE:-18080} + 20))
+    rtmp_suffix=:$port_rtmp
+    site_file=$var/conf/site.lua
+    build_preset=debug
+    export FOOTLIGHT_URL=$site_url FOOTLIGHT_SITE=$site_file
+    [ -z "$site_is_ready" ] || return 0
+    stop_all
+    rm -rf "${var:?}"/data "$var"/mail "$var"/media "$var"/deploy "$var"/log
+    choose_var "$root/var/test-site"
+    open_environments+=("$var")
+    make_secrets
+    write_site_settings development
+    tools/assets "$var" > "$var/log/assets.log" 2>&1 || fail "assets" "$var/log/assets.log"
+    give_to_service
+    start_stores
+    footlight migrate > "$var/log/migrate.log" 2>&1 || fail "a migration failed" "$var/log/migrate.log"
+    require_ports
+    start_nginx
+    FOOTLIGHT_TEST_ENDPOINTS=1 start_footlight
+    wait_until 30 site site_ready || fail "the test site is not ready" "$var/log/footlight.log"
+    tools/lib/demo "$var" > "$var/log/demo.log" 2>&1 || fail "the demo data could not be made" "$var/log/demo.log"
+    site_is_ready=yes
+}
+
+in_runtime() { footlight test "tests/$1"; }
+
+# --- suites ---------------------------------------------------------------------------------------
+
+prepare_check() { :; }
+suite_check() {
+    local good=0 bad=0
+    for check in "tools/check" "$(binary) --root . check"; do
+        if $check; then good=$((good + 1)); else bad=$((bad + 1)); echo "failed: $check"; fi
+    done
+    echo "$good passed, $bad failed, 0 skipped"
+    [ $bad = 0 ]
+}
+
+# cmocka programs print "[  PASSED  ] N test(s)." and "[  FAILED  ] N test(s)".
+count_cmocka() {
+    awk '/^\[  PASSED  \] [0-9]+ test/ { p += $4 } /^\[  FAILED  \] [0-9]+ test/ { f += $4 }
+         /^program failed: / { f++ } { print }
+         END { printf "%d passed, %d failed, 0 skipped\n", p, f; exit f > 0 }'
+}
+run_unit_programs() { # BUILD-FOLDER
+    local program
+    for program in tests/unit/*_test.c; do
+        program=$1/$(basename "$program" .c)
+        # Some print without an end of line.
+        timeout 300 "$program" 2>&1 | sed -e '$a\' |
+            grep -vE '^\[ (RUN|      OK) |^\[=+\]|^\{"time"' || true
+        [ "${PIPESTATUS[0]}" -le 100 ] || echo "program failed: $program"
+    done
+}
+prepare_unit() { :; }
+suite_unit() { run_unit_programs build/debug | count_cmocka; }
+
+prepare_runtime() { need_stores; }
+suite_runtime() { in_runtime runtime; }
+prepare_billing() { need_stores; }
+suite_billing() { in_runtime billing; }
+prepare_realtime() { need_stores; }
+suite_realtime() { in_runtime realtime; }
+prepare_site() { need_stores; }
+suite_site() { in_runtime site; }
+prepare_streaming() { need_site; }
+suite_streaming() { in_runtime streaming; }
+
+prepare_browser() { need_site; }
+suite_browser() {
+    # node's runner in TAP form, counted into our own last line.
+    FOOTLIGHT_VAR=$var node --test --test-reporter=tap tests/browser/ 2>&1 | awk '
+        /^# pass / { p = $3 } /^# fail / { f = $3 } /^# cancelled / { f += $3 } /^# skipped / { s = $3 } { print }
+        END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }'
+}
+
+# --- sanitizers and fuzzing -----------------------------------------------------------------------
+
+prepare_sanitize() {
+    step "building with sanitizers"
+    build asan
+    step_done
+    need_stores
+}
+suite_sanitize() {
+    export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+    local log=$logs/sanitize-parts.log
+    : > "$log"
+    run_unit_programs build/asan | count_cmocka | tee -a "$log"
+    build_preset=asan
+    local suite
+    for suite in runtime realtime billing; do in_runtime "$suite" 2>&1 | tee -a "$log"; done
+    awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { n++; p += $1; f += $3; s += $5 }
+         END { f += 4 - n; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$log"
+}
+
+prepare_fuzz() {
+    step "building the fuzz targets"
+    cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang \
+        -DFOOTLIGHT_SANITIZE=ON -DFOOTLIGHT_FUZZ=ON > "$logs/build-fuzz.log" 2>&1 &&
+        cmake --build build/fuzz --target fuzz >> "$logs/build-fuzz.log" 2>&1 ||
+        fail "the fuzz targets do not build" "$logs/build-fuzz.log"
+    step_done
+}
+suite_fuzz() {
+    local good=0 bad=0 program name
+    for program in build/fuzz/fuzz_*; do
+        [ -x "$program" ] && [ -f "$program" ] || continue
+        name=$(basename "$program")
+        mkdir -p "$var/fuzz/$name"
+        if "$program" -max_total_time="${FOOTLIGHT_FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 \
+            -artifact_prefix="$var/fuzz/" "$var/fuzz/$name" "tests/fuzz/corpus/${name#fuzz_}" > "$logs/$name.log" 2>&1; then
+            good=$((good + 1))
+            echo "$name: $(grep -c '' "$logs/$name.log") lines, $(tail -n 1 "$logs/$name.log")"
+        else
+            bad=$((bad + 1))
+            echo "$name failed:"
+            tail -n 30 "$logs/$name.log"
+        fi
+    done
+    echo "$good passed, $bad failed, 0 skipped"
+    [ $bad = 0 ]
+}
