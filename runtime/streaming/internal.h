@@ -1,0 +1,214 @@
+#ifndef FOOTLIGHT_STREAMING_INTERNAL_H
+#define FOOTLIGHT_STREAMING_INTERNAL_H
+#include <errno.h>
+#include "base/hash.h"
+#include "base/metrics.h"
+#include "http/response.h"
+#include "streaming/hook_request.h"
+#include "streaming/streaming.h"
+
+// What the files of streaming/ share. Nothing outside includes this.
+
+enum {
+    SESSION_ID_SIZE = 64,
+    UPDATE_MS = 7000,         ///< notify_update_timeout in conf/nginx-rtmp.conf
+    LOCK_MS = 4 * UPDATE_MS,  ///< p:pub: survives two lost updates and a restart of ours
+    TOMBSTONE_MS = 60 * 1000, ///< an ended session is remembered: its callbacks come in any order
+    STAT_MS = 3000,           ///< how often /stat is compared with what we believe
+    STAT_FAST_MS = 250,       ///< while a stream waits for its first picture
+    USED_SECONDS = 90000,     ///< a used ticket is remembered for longer than any session
+};
+
+enum session_kind {
+    SESSION_PUBLISHER, ///< a model's encoder, in application publish
+    SESSION_RELAY,     ///< nginx's own push of it into application live
+    SESSION_PLAYER,    ///< an RTMP player
+    SESSION_WEB,       ///< a web viewer
+};
+enum session_state { SESSION_DECIDING, SESSION_OPEN, SESSION_ENDED };
+
+struct session {
+    struct streaming *streaming;
+    struct list link;
+    char id[SESSION_ID_SIZE]; ///< "<boot>:<client>" or "w:<nonce>"
+    enum session_kind kind;
+    enum session_state state;
+    bool gone;  ///< its end was told before the decision
+    bool cut;   ///< refused from now on, whatever it asks
+    bool ours;  ///< our own pull: not metered
+    char reason[64];
+    char slug[SLUG_LIMIT + 1];
+    char boot[STREAMING_BOOT_SIZE];
+    char address[SOCKET_ADDRESS_SIZE];
+    uint64_t client;
+    int64_t model, account; ///< of the stream; who watches or broadcasts
+    int64_t started_ms;     ///< wall clock
+    uint64_t seen;          ///< loop time of the last sign of life
+    uint64_t opened;        ///< loop time
+    uint64_t timestamp, progress; ///< media time; the loop time when it last went on
+    uint64_t updated;       ///< media time in the last update
+    unsigned stalls;        ///< updates without progress, one after another
+    uint64_t listed;        ///< the round of /stat that showed it last
+    unsigned missing;       ///< polls of /stat, one after another, that did not show it
+    unsigned drops;         ///< attempts to drop it by the control interface
+    unsigned holds;         ///< work in flight that will look at it again
+    bool dead;              ///< free it at the last release
+    bool resume;            ///< its ticket is past its time: it may go on, not begin
+    char key[65];           ///< publisher: SHA-256 of its stream key, "" when adopted
+    struct ticket ticket;
+    struct meter *meter;
+    struct admission *admission;  ///< under way
+    struct publish *publish;      ///< under way
+    struct http_request *request; ///< the hook that waits for the decision
+    struct timer timer;           ///< tombstone, or the next attempt to drop
+    /// What a cut does beside refusing: drops the client, closes sockets.
+    void (*end)(struct session *session);
+    void (*freed)(struct session *session); ///< frees what embeds it; NULL: the session alone
+};
+
+enum show_state { SHOW_STARTING, SHOW_LIVE, SHOW_GRACE };
+
+struct show {
+    struct streaming *streaming;
+    char slug[SLUG_LIMIT + 1];
+    int64_t model;
+    enum show_state state;
+    int64_t since_ms;
+    char broadcast[SESSION_ID_SIZE]; ///< the session that began it: names it in MariaDB
+    bool started;                    ///< its event was written
+    bool moving;                     ///< while a page of /stat is read
+    char publisher[SESSION_ID_SIZE]; ///< "" in grace
+    char relay[SESSION_ID_SIZE];
+    struct timer timer; ///< end of the grace
+};
+
+struct streaming {
+    struct loop *loop;
+    struct streaming_options options;
+    struct streaming_policy policy;
+    char boot[STREAMING_BOOT_SIZE];
+    struct hash sessions; ///< id → session
+    struct list list;     ///< all of them
+    struct hash shows;    ///< slug → show (hooks)
+    struct hash relays;   ///< slug → relay (media)
+    struct hash playlists;///< slug → cached playlist (media)
+    struct list waiting;  ///< hooks that came before the adoption was done
+    bool adopted, closing;
+    unsigned starting;    ///< shows that wait for their first picture
+    size_t open;          ///< sessions in state open
+    struct adoption *adoption; ///< under way
+    struct arena texts;   ///< of the options
+    struct metric *gauge;
+    bool stat_running;
+    uint64_t stat_round;
+    struct list samples;  ///< who waits for the next page of /stat
+    struct timer stat_timer;
+    struct list calls;    ///< control requests under way
+    struct metric *refused, *accepted, *cuts, *lost, *malformed;
+    unsigned holds;       ///< asynchronous work that still needs this struct
+    void (*freed)(void *context);
+    void *freed_context;
+};
+
+/// Work in flight holds the struct; the last release after streaming_free frees it.
+void streaming_hold(struct streaming *streaming);
+void streaming_release(struct streaming *streaming);
+
+// session.c
+void session_hold(struct session *session);
+void session_release(struct session *session);
+struct session *session_new(struct streaming *streaming, enum session_kind kind, struct slice id);
+/// For one that is embedded in something larger (all zero before).
+void session_init(struct session *session, struct streaming *streaming, enum session_kind kind,
+                  struct slice id);
+struct session *session_find(struct streaming *streaming, struct slice id);
+void session_opened(struct session *session);
+/// Refuses it from now on and makes it end: ticket dead, meter closed, `end` called.
+void session_cut(struct session *session, const char *reason);
+/// It has ended (a callback, a socket, a sweep). end_ms 0: now. First call wins.
+void session_ended(struct session *session, int64_t end_ms, const char *reason);
+void session_alive(struct session *session); ///< evidence
+/// Answers and remembers a refusal; nothing else on that connection is accepted.
+void session_refuse(struct session *session, int status, const char *reason);
+void session_forget(struct session *session); ///< an ended one, at once: it may begin again
+void session_answer(struct session *session, int status); ///< answers the waiting hook, if any
+void sessions_free(struct streaming *streaming);
+
+// admission.c
+/// Whether the holder of session->ticket may watch session->slug; opens the meter. `done` is called
+/// once, never inside this call (not at all if the service ends). status is 200, or 0 (the session
+/// was gone or cut by then, and is refused and closed already), or 403, 404 (not live), 409 (ticket used), 402 (no credit), 503 (Redis is away).
+void admission_ask(struct session *session,
+                   void (*done)(struct session *session, int status, const char *reason));
+/// What a meter of this session (opened or adopted) calls.
+void admission_callbacks(struct session *session, struct meter_callbacks *callbacks);
+void admission_adopt(struct session *session); ///< the meter of a session of a former process
+void admission_abandon(struct session *session); ///< it will be freed: no callback comes
+/// Asks the policy; `done` may come inside the call. Allowed if there is no policy.
+void policy_ask(struct session *session, bool publish,
+                void (*done)(struct session *session, void *context, bool allow,
+                             const char *reason),
+                void *context);
+
+// hooks.c
+void hooks_adopted(struct streaming *streaming);
+void hooks_free(struct streaming *streaming);
+
+// publishers.c
+void publisher_ask(struct session *session, const struct hook_request *hook);
+void publisher_abandon(struct session *session);
+void publisher_key(char out[65], struct slice key); ///< its SHA-256 in hex
+void relay_ask(struct session *session);
+/// Keeps the lock; calls session_cut if another has taken it.
+void publisher_refresh(struct session *session);
+void publisher_unlock(struct session *session);
+
+// adopt.c
+void adopt_save(struct session *session);   ///< so that the next process knows it
+void adopt_forget(struct session *session);
+void adopt_abandon(struct streaming *streaming);
+void adopt_all(struct streaming *streaming, void (*done)(struct streaming *streaming));
+
+// live.c
+struct show *show_find(struct streaming *streaming, struct slice slug);
+void show_starting(struct session *publisher);
+void show_first_picture(struct show *show);
+void show_publisher_gone(struct show *show, const char *reason);
+/// What live:<slug> says, for a process that comes up.
+struct show_record {
+    struct slice slug, state, boot, client, broadcast;
+    int64_t since, model;
+    bool started;
+};
+void show_restore(struct streaming *streaming, const struct show_record *record);
+void shows_free(struct streaming *streaming);
+
+// control.c
+/// GET on nginx's control server. body is valid inside the call; status 0: no answer came.
+void control_get(struct streaming *streaming, const char *url,
+                 void (*done)(struct streaming *streaming, int status, struct slice body,
+                              void *context),
+                 void *context);
+void control_drop(struct session *session);
+void control_free(struct streaming *streaming);
+
+// sweep.c
+void sweep_start(struct streaming *streaming);
+void sweep_free(struct streaming *streaming);
+void sweep_soon(struct streaming *streaming); ///< a stream is starting: look often
+/// Asks /stat once for one client. timestamp is its media time; found false: nginx does not know it
+/// (or did not answer: answered is false then).
+void sweep_sample(struct session *asker, uint64_t client,
+                  void (*done)(struct session *asker, bool answered, bool found,
+                               uint64_t timestamp));
+
+// viewers.c, relay.c
+void viewers_free(struct streaming *streaming);
+void relays_free(struct streaming *streaming);
+
+// small things
+/// The answer of a redis call is an array of `n` elements.
+bool reply_array(const redisReply *reply, const char *error, size_t n);
+struct slice reply_text(const redisReply *reply); ///< "" for nil
+int64_t reply_integer(const redisReply *reply);   ///< of an integer or a decimal text; 0 otherwise
+#endif

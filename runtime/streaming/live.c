@@ -1,0 +1,165 @@
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "streaming/internal.h"
+
+// What is on air: starting (accepted) → live (the first picture came) → grace (the publisher is
+// gone and may come back) → offline. live:<slug> and the set `live` tell the other services, the
+// status callback tells viewers, the stream `events` tells MariaDB.
+
+static const char *const state_names[] = {"starting", "live", "grace"};
+
+struct show *show_find(struct streaming *streaming, struct slice slug) {
+    return hash_get(&streaming->shows, slug);
+}
+
+static void announce(struct show *show, const char *state) {
+    const struct streaming_options *options = &show->streaming->options;
+    log_info("streaming.status", LOG_TEXT("slug", show->slug), LOG_TEXT("state", state));
+    if (options->on_status) options->on_status(options->context, show->slug, state, clock_wall_ms());
+}
+
+static void write_state(struct show *show) {
+    struct redis_client *redis = show->streaming->options.redis;
+    struct slice publisher = slice_of(show->publisher);
+    size_t colon = slice_find(publisher, ':', 0);
+    struct slice client = slice_sub(publisher, colon + 1, publisher.size);
+    redis_format(redis, NULL, NULL,
+                 "HSET live:%s state %s since %lld boot %s client %b model %lld broadcast %s started %d",
+                 show->slug, state_names[show->state], (long long)show->since_ms,
+                 show->streaming->boot, client.data ? client.data : "", client.size,
+                 (long long)show->model, show->broadcast, show->started ? 1 : 0);
+    redis_format(redis, NULL, NULL, "SADD live %s", show->slug);
+}
+
+static void set_state(struct show *show, enum show_state state) {
+    struct streaming *streaming = show->streaming;
+    if (show->state == SHOW_STARTING) streaming->starting--;
+    if (state == SHOW_STARTING) streaming->starting++;
+    show->state = state;
+    show->since_ms = clock_wall_ms();
+}
+
+static void write_event(struct show *show, const char *type, const char *reason) {
+    // `broadcast` names it: a consumer that reads an event twice knows it again.
+    redis_format(show->streaming->options.redis, NULL, NULL,
+                 "XADD events MAXLEN ~ 100000 * type %s broadcast %s slug %s model %lld at %lld "
+                 "reason %s",
+                 type, show->broadcast, show->slug, (long long)show->model,
+                 (long long)clock_wall_ms(), reason);
+}
+
+static void free_show(struct show *show) {
+    struct streaming *streaming = show->streaming;
+    if (show->state == SHOW_STARTING) streaming->starting--;
+    loop_timer_stop(streaming->loop, &show->timer);
+    hash_remove(&streaming->shows, slice_of(show->slug));
+    memory_free(show);
+}
+
+static void go_offline(struct show *show, const char *reason) {
+    struct redis_client *redis = show->streaming->options.redis;
+    redis_format(redis, NULL, NULL, "DEL live:%s", show->slug);
+    redis_format(redis, NULL, NULL, "SREM live %s", show->slug);
+    if (show->started) write_event(show, "ended", reason);
+    announce(show, "offline");
+    free_show(show);
+}
+
+static void on_grace_over(struct timer *timer) {
+    go_offline(container_of(timer, struct show, timer), "left");
+}
+
+static struct show *new_show(struct streaming *streaming, struct slice slug) {
+    struct show *show = memory_zero(1, sizeof *show);
+    show->streaming = streaming;
+    memcpy(show->slug, slug.data, slug.size);
+    timer_init(&show->timer, on_grace_over);
+    hash_put(&streaming->shows, slug, show);
+    show->state = SHOW_GRACE; // counted nowhere until set_state
+    return show;
+}
+
+void show_starting(struct session *publisher) {
+    struct streaming *streaming = publisher->streaming;
+    struct slice slug = slice_of(publisher->slug);
+    struct show *show = show_find(streaming, slug);
+    if (!show) {
+        show = new_show(streaming, slug);
+        snprintf(show->broadcast, sizeof show->broadcast, "%s", publisher->id);
+    }
+    loop_timer_stop(streaming->loop, &show->timer);
+    show->model = publisher->model;
+    snprintf(show->publisher, sizeof show->publisher, "%s", publisher->id);
+    set_state(show, SHOW_STARTING);
+    write_state(show);
+    announce(show, state_names[SHOW_STARTING]);
+    sweep_soon(streaming);
+}
+
+void show_first_picture(struct show *show) {
+    if (show->state != SHOW_STARTING) return;
+    set_state(show, SHOW_LIVE);
+    if (!show->started) write_event(show, "started", "");
+    show->started = true;
+    write_state(show);
+    announce(show, state_names[SHOW_LIVE]);
+}
+
+void show_publisher_gone(struct show *show, const char *reason) {
+    show->publisher[0] = '\0';
+    // nginx closes its players by itself; ours are told, so that nobody pays for a dead picture.
+    redis_format(show->streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s",
+                 "{\"do\":\"end\",\"reason\":\"ended\",\"slug\":\"", show->slug, "\"}");
+    // A model who was stopped by us, or who never sent a picture, is not waited for.
+    bool wait = show->started && (strcmp(reason, "left") == 0 || strcmp(reason, "lost") == 0 ||
+                                  strcmp(reason, "silent") == 0);
+    if (!wait) {
+        go_offline(show, reason);
+        return;
+    }
+    set_state(show, SHOW_GRACE);
+    write_state(show);
+    announce(show, state_names[SHOW_GRACE]);
+    loop_timer_start(show->streaming->loop, &show->timer, show->streaming->options.grace_ms);
+}
+
+void show_restore(struct streaming *streaming, const struct show_record *record) {
+    if (!slug_valid(record->slug) || show_find(streaming, record->slug)) return;
+    struct show *show = new_show(streaming, record->slug);
+    show->model = record->model;
+    show->started = record->started;
+    show->since_ms = record->since;
+    snprintf(show->broadcast, sizeof show->broadcast, "%.*s", SLICE_FORMAT(record->broadcast));
+
+    char id[SESSION_ID_SIZE];
+    snprintf(id, sizeof id, "%.*s:%.*s", SLICE_FORMAT(record->boot), SLICE_FORMAT(record->client));
+    struct session *publisher = session_find(streaming, slice_of(id));
+    if (publisher && publisher->kind == SESSION_PUBLISHER) {
+        snprintf(show->publisher, sizeof show->publisher, "%s", id);
+        // No announcement: for everybody else nothing has happened.
+        show->state = slice_equal(record->state, SLICE("live")) ? SHOW_LIVE : SHOW_STARTING;
+        if (show->state == SHOW_STARTING) {
+            streaming->starting++;
+            sweep_soon(streaming);
+        }
+        list_each(&streaming->list, node) {
+            struct session *session = container_of(node, struct session, link);
+            if (session->kind == SESSION_RELAY && strcmp(session->slug, show->slug) == 0) {
+                snprintf(show->relay, sizeof show->relay, "%s", session->id);
+            }
+        }
+    } else if (slice_equal(record->state, SLICE("grace"))) {
+        loop_timer_start(streaming->loop, &show->timer, streaming->options.grace_ms);
+    } else {
+        show_publisher_gone(show, "lost");
+    }
+}
+
+void shows_free(struct streaming *streaming) {
+    // The next process finds them in Redis as they are.
+    size_t cursor = 0;
+    void *value;
+    while (hash_next(&streaming->shows, &cursor, NULL, &value)) free_show(value);
+    hash_free(&streaming->shows);
+}

@@ -1,0 +1,18 @@
+#ifndef FOOTLIGHT_STREAMING_ORDER_H
+#define FOOTLIGHT_STREAMING_ORDER_H
+#include "base/slice.h"
+
+/// An order on ctl:hooks or ctl:media, one flat JSON object:
+///   {"do":"cut","sid":"w:…","reason":"ban"}      one viewing session
+///   {"do":"revoke","nonce":"…"}                  a ticket, and the session that began with it
+///   {"do":"kick","account":7,"reason":"…"}       all that an account watches or broadcasts
+///   {"do":"drop","slug":"luna","who":"viewers"}  a stream: "viewers", "publisher" or (absent) both
+///   {"do":"end","slug":"luna"}                   its publisher has left: web viewers are done
+struct order {
+    char verb[16], sid[112], slug[48], nonce[24], who[16], reason[64];
+    int64_t account; ///< 0 if absent
+};
+
+/// NULL, or what is wrong. Strings longer than their place are refused, unknown members ignored.
+const char *order_read(struct order *order, struct slice json);
+#endif

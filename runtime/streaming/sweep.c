@@ -1,0 +1,164 @@
+#include <stdio.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "streaming/internal.h"
+#include "streaming/stat.h"
+
+// What nginx says is connected, compared with what we believe. Heals lost callbacks (a worker that
+// crashes sends none), sees the first picture of a starting stream, and is evidence of watching
+// between two updates.
+
+enum { GONE_MS = UPDATE_MS + 2000, LOST_MS = 3 * UPDATE_MS };
+
+struct sample {
+    struct list link;
+    struct session *asker; ///< held
+    uint64_t client;
+    bool found, running;
+    uint64_t timestamp;
+    void (*done)(struct session *asker, bool answered, bool found, uint64_t timestamp);
+};
+
+static void poll(struct streaming *streaming);
+
+static void on_client(void *context, const struct stat_client *client) {
+    struct streaming *streaming = context;
+    char id[SESSION_ID_SIZE];
+    snprintf(id, sizeof id, "%s:%llu", streaming->boot, (unsigned long long)client->id);
+    struct session *session = session_find(streaming, slice_of(id));
+    if (session && session->state == SESSION_OPEN) {
+        session_alive(session);
+        session->listed = streaming->stat_round;
+        if (client->timestamp > session->timestamp) {
+            session->timestamp = client->timestamp;
+            session->progress = loop_now(streaming->loop);
+        }
+    }
+    list_each(&streaming->samples, node) {
+        struct sample *sample = container_of(node, struct sample, link);
+        if (sample->client == client->id && sample->running) {
+            sample->found = true;
+            sample->timestamp = client->timestamp;
+        }
+    }
+    if (client->publishing && client->timestamp > 0 && strcmp(client->app, "live") == 0) {
+        struct show *show = show_find(streaming, slice_of(client->stream));
+        if (show) show->moving = true;
+    }
+}
+
+static void on_stream(void *context, const struct stat_stream *stream) {
+    struct streaming *streaming = context;
+    struct show *show = show_find(streaming, slice_of(stream->stream));
+    if (!show || strcmp(stream->app, "live") != 0) return;
+    if (show->moving && (stream->video || stream->audio)) show_first_picture(show);
+    show->moving = false;
+}
+
+/// end of a session that nobody reported: when it was last seen.
+static void sweep_out(struct session *session, const char *why) {
+    struct streaming *streaming = session->streaming;
+    uint64_t silent = loop_now(streaming->loop) - session->seen;
+    metric_add(streaming->lost, 1);
+    log_warn("streaming.swept", LOG_TEXT("session", session->id), LOG_TEXT("slug", session->slug),
+             LOG_TEXT("why", why), LOG_INT("silent_ms", silent));
+    session_ended(session, clock_wall_ms() - (int64_t)silent, "lost");
+}
+
+static void sweep(struct streaming *streaming, bool listed) {
+    uint64_t now = loop_now(streaming->loop);
+    list_each(&streaming->list, node) {
+        struct session *session = container_of(node, struct session, link);
+        if (session->state != SESSION_OPEN || session->kind == SESSION_WEB) continue;
+        // The page shows only what the newest worker holds; sessions of an older one live on after
+        // a reload and are known by their updates. So absence alone ends nothing.
+        if (listed && session->listed != streaming->stat_round) session->missing++;
+        if (now - session->seen > LOST_MS) {
+            sweep_out(session, "no update");
+        } else if (session->missing >= 2 && now - session->seen > GONE_MS) {
+            sweep_out(session, "not connected");
+        }
+    }
+}
+
+static void on_page(struct streaming *streaming, int status, struct slice body, void *context) {
+    (void)context;
+    uint64_t pid;
+    streaming->stat_running = false;
+    bool whole = false;
+    if (!streaming->closing && status == 200) {
+        struct stat_events events = {on_client, on_stream, streaming};
+        whole = stat_read(body, &events, &pid);
+        if (!whole) log_warn("streaming.stat", LOG_INT("bytes", body.size));
+    }
+    struct list answered;
+    list_init(&answered);
+    list_each(&streaming->samples, node) {
+        struct sample *sample = container_of(node, struct sample, link);
+        if (!sample->running && !streaming->closing) continue;
+        list_remove(&sample->link);
+        list_push_back(&answered, &sample->link);
+    }
+    list_each(&answered, node) {
+        struct sample *sample = container_of(node, struct sample, link);
+        list_remove(&sample->link);
+        sample->done(sample->asker, whole, sample->found, sample->timestamp);
+        session_release(sample->asker);
+        memory_free(sample);
+    }
+    if (streaming->closing) return;
+    sweep(streaming, whole);
+    if (!list_empty(&streaming->samples)) {
+        poll(streaming);
+    } else {
+        loop_timer_start(streaming->loop, &streaming->stat_timer,
+                         streaming->starting ? STAT_FAST_MS : STAT_MS);
+    }
+}
+
+static void poll(struct streaming *streaming) {
+    if (streaming->stat_running || streaming->closing) return;
+    loop_timer_stop(streaming->loop, &streaming->stat_timer);
+    streaming->stat_running = true;
+    streaming->stat_round++;
+    list_each(&streaming->samples, node) container_of(node, struct sample, link)->running = true;
+    control_get(streaming, streaming->options.stat_url, on_page, NULL);
+}
+
+static void on_timer(struct timer *timer) {
+    struct streaming *streaming = container_of(timer, struct streaming, stat_timer);
+    if (streaming->open > 0 || !list_empty(&streaming->samples)) {
+        poll(streaming);
+    } else {
+        loop_timer_start(streaming->loop, timer, STAT_MS);
+    }
+}
+
+void sweep_start(struct streaming *streaming) {
+    timer_init(&streaming->stat_timer, on_timer);
+    loop_timer_start(streaming->loop, &streaming->stat_timer, STAT_MS);
+}
+
+void sweep_soon(struct streaming *streaming) {
+    if (!streaming->stat_running && !streaming->closing) {
+        loop_timer_start(streaming->loop, &streaming->stat_timer, STAT_FAST_MS);
+    }
+}
+
+void sweep_sample(struct session *asker, uint64_t client,
+                  void (*done)(struct session *asker, bool answered, bool found,
+                               uint64_t timestamp)) {
+    struct sample *sample = memory_zero(1, sizeof *sample);
+    sample->asker = asker;
+    sample->client = client;
+    sample->done = done;
+    session_hold(asker);
+    // A page that was asked for earlier may not show a client that has come since.
+    list_push_back(&asker->streaming->samples, &sample->link);
+    poll(asker->streaming);
+}
+
+void sweep_free(struct streaming *streaming) {
+    loop_timer_stop(streaming->loop, &streaming->stat_timer);
+    if (!streaming->stat_running) on_page(streaming, 0, (struct slice){0}, NULL);
+}
