@@ -17,7 +17,7 @@ return function(site)
       end
       local rows = {}
       for i, row in ipairs(audit.latest(ROWS)) do
-        rows[i] = { at = tostring(row.at), at_text = format.datetime(row.at),
+        rows[i] = { at = format.iso(row.at), at_text = format.datetime(row.at, req.locale),
           actor = row.actor_name or row.via, action = row.action, subject = row.target }
       end
       return req:render("admin/index", {

@@ -52,10 +52,10 @@ local function shown_moves(model, t)
   return list
 end
 
-local function audit_rows(model)
+local function audit_rows(model, req)
   local rows = {}
   for i, row in ipairs(audit.of_target("model:" .. model.id, 30)) do
-    rows[i] = { at = tostring(row.at), at_text = format.datetime(row.at),
+    rows[i] = { at = format.iso(row.at), at_text = format.datetime(row.at, req.locale),
       actor = row.actor_name or row.via, action = row.action }
   end
   return rows
@@ -71,7 +71,7 @@ local function page(req, model, shown, status)
       legal_name = identity.legal_name, born = identity.born,
     },
     own = model.account_id == req.account.id, moves = shown_moves(model, req.t),
-    form = shown, history = audit_rows(model),
+    form = shown, history = audit_rows(model, req),
   }, status)
 end
 
@@ -142,7 +142,7 @@ return function(site)
         list[i] = {
           slug = row.slug, name = row.stage_name, account_name = row.account_name,
           tone = present.model_tone(row.state), state_text = t("model.state." .. row.state),
-          since = tostring(row.updated_at), since_text = format.datetime(row.updated_at),
+          since = format.iso(row.updated_at), since_text = format.datetime(row.updated_at, req.locale),
         }
       end
       return req:render("admin/models", {

@@ -15,22 +15,20 @@ local password_form = form.define {
   { "password", form.password { min = 15, max = 128 } },
 }
 
-local function iso(at) return (tostring(at):sub(1, 19):gsub(" ", "T")) .. "Z" end
-
 local function page(req, shown, status)
   local account = req.account
   local rows = {}
   for i, session in ipairs(sessions.of_account(account.id)) do
     rows[i] = {
       id = session.id, ip = session.ip, device = present.device(session.user_agent, req.t),
-      seen_iso = iso(session.seen_at), seen_text = format.ago(session.seen_at),
+      seen_iso = format.iso(session.seen_at), seen_text = format.ago(session.seen_at, req.locale),
       current = req.session ~= nil and session.id == req.session.id,
     }
   end
   return req:render("site/account", {
     account = account, verified = account.email_verified_at ~= nil, form = shown,
     role_text = req.t("role." .. account.role), sessions = rows,
-    since_text = format.date(account.created_at),
+    since_text = format.date(account.created_at, req.locale),
   }, status)
 end
 
@@ -43,7 +41,7 @@ return function(site)
     }, function(req)
       local values, errors = password_form:read(req)
       local account = accounts.by_id(req.account.id)
-      if not errors and not crypto.password_check(values.current, account.password_hash) then
+      if not errors and not crypto.password_verify(account.password_hash, values.current) then
         errors = { current = req.t("account.wrong_password") }
       elseif not errors and names.weak_password(values.password, account) then
         errors = { password = req.t("signup.weak_password") }

@@ -28,7 +28,7 @@ return function(req)
   end
   return {
     site = present.site(),
-    theme = themes[req.cookies.theme or ""] or "auto",
+    theme = themes[req:cookie("theme") or ""] or "auto",
     here = req.method == "GET" and here or "/",
     query = req.path == "/search" and req.query.q or "",
     login_url = "/login" .. back,

@@ -64,7 +64,7 @@ local sandbox_form = form.define { { "outcome", form.choice(outcome_ids) } }
 local function report(order, outcome)
   local last
   for i, event in ipairs(outcome.events) do
-    local id = event.again and last or ("%s-%d-%s"):format(order.public_id, i, crypto.token(6))
+    local id = event.again and last or ("%s-%d-%s"):format(order.public_id, i, crypto.random_token(6))
     last = id
     orders.apply("sandbox", {
       id = id, type = event.type, order = order.public_id,
@@ -82,19 +82,19 @@ return function(site)
     local shown, rows = {}, {}
     for i, pack in ipairs(list) do
       shown[i] = {
-        id = pack.name, key = crypto.token(18), best = pack == best,
-        credits_text = present.credits(pack.credits), bonus = pack.promo_credits,
-        bonus_text = present.credits(pack.promo_credits),
+        id = pack.name, key = crypto.random_token(18), best = pack == best,
+        credits_text = present.credits(pack.credits, req.locale), bonus = pack.promo_credits,
+        bonus_text = present.credits(pack.promo_credits, req.locale),
         price_text = present.money(pack.price_minor, pack.currency),
       }
     end
     for i, order in ipairs(store.of_account(account.id, ORDERS_SHOWN)) do
-      rows[i] = present.order(order, req.t)
+      rows[i] = present.order(order, req)
     end
     return req:render("site/credits", {
       wallet = wallet, verified = verified(account), packs = shown, orders = rows,
-      balance_text = present.credits(wallet.paid + wallet.bonus),
-      bonus_text = present.credits(wallet.bonus), held_text = present.credits(wallet.held),
+      balance_text = present.credits(wallet.paid + wallet.bonus, req.locale),
+      bonus_text = present.credits(wallet.bonus, req.locale), held_text = present.credits(wallet.held, req.locale),
       next_path = req:next_path("/"),
     })
   end)
@@ -129,7 +129,7 @@ return function(site)
       choices[i] = { id = outcome.id, label = req.t("sandbox." .. outcome.id) }
     end
     return req:render("site/sandbox", {
-      order = present.order(order, req.t), outcomes = choices, next_path = req:next_path("/"),
+      order = present.order(order, req), outcomes = choices, next_path = req:next_path("/"),
     })
   end)
 
@@ -144,7 +144,7 @@ return function(site)
   -- Shows how things stand and never credits: anybody can open an address.
   site:get("/credits/return/:order", { name = "order", signed_in = true }, function(req)
     local row = order_of(req)
-    local order = present.order(row, req.t)
+    local order = present.order(row, req)
     return req:render("site/order", {
       order = order, heading = order.state_text, next_path = req:next_path("/"),
       text = req.t("order.text." .. order.state, { amount = order.credits_text }),

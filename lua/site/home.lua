@@ -15,11 +15,11 @@ local function by_time(a, b)
   return a.slug < b.slug
 end
 
-local function split(rows, t)
+local function split(rows, req)
   local now = live.all()
   local on, off = {}, {}
   for _, row in ipairs(rows) do
-    local room = present.room(row, now[row.slug], t)
+    local room = present.room(row, now[row.slug], req)
     local list = (room.live or room.starting) and on or off
     list[#list + 1] = room
   end
@@ -95,7 +95,7 @@ end
 
 local function show(req, options)
   local t = req.t
-  local all_on, all_off = split(options.rows, t)
+  local all_on, all_off = split(options.rows, req)
   local tags = popular(#all_on > 0 and all_on or all_off)
   local on, off = all_on, all_off
   if options.keep then on, off = only(on, options.keep), only(off, options.keep) end

@@ -7,7 +7,7 @@ local redis = require "runtime.redis"
 
 local live = {}
 
-local KEEP_MS = 1000
+local KEEP_SECONDS = 1
 
 local function fields(reply)
   if reply[1] == nil then return reply end -- already by name
@@ -52,7 +52,7 @@ function live.all()
     log.warn("it is not known who is live", { error = tostring(found) })
     return {}
   end
-  cache.set("site.live", found, KEEP_MS)
+  cache.set("site.live", found, KEEP_SECONDS)
   return found
 end
 

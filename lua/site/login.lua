@@ -4,6 +4,7 @@
 -- account itself is never locked, so that nobody can lock out somebody else.
 local accounts = require "store.accounts"
 local audit = require "store.audit"
+local cache = require "runtime.cache"
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
 local form = require "footlight.form"
@@ -31,6 +32,14 @@ local function login_page(req, shown, status, reason)
     { form = shown, next_path = req:next_path("/"), reason = reason }, status)
 end
 
+-- What a password is checked against when nobody has that name: the hash of something that nobody
+-- knows, made once in each process.
+local function nobodys_hash()
+  return cache.fetch("site.nobody", 86400, function()
+    return crypto.password_hash(crypto.random_token(24))
+  end)
+end
+
 local function find(login)
   if login:find("@", 1, true) then return accounts.by_email(login) end
   return accounts.by_name(login:lower())
@@ -53,11 +62,13 @@ local function sign_in(req)
   end
   local account = find(values.login)
   -- Without an account a hash is checked too, and fails: both answers take the same time.
-  local right = crypto.password_check(values.password, account and account.password_hash or nil)
-  if not account or not right then return refuse(t("login.wrong")) end
+  local right, outdated = crypto.password_verify(
+    account and account.password_hash or nobodys_hash(), values.password)
+  if not account or not account.password_hash or not right then return refuse(t("login.wrong")) end
   if account.state == "pending" then return refuse(t("login.pending")) end
   if account.state ~= "active" then return refuse(t("login.disabled")) end
   rate_limit.clear("password", pair)
+  if outdated then accounts.rehash(account.id, crypto.password_hash(values.password)) end
   req:sign_in(account)
   return req:redirect(req:next_path("/"))
 end

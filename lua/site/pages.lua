@@ -20,7 +20,8 @@ return function(site)
   site:get("/legal/terms", { name = "terms" }, document("terms"))
   site:get("/legal/privacy", { name = "privacy" }, document("privacy"))
 
-  site:post("/theme", { name = "theme" }, function(req)
+  -- No token: it would make every page of a guest its own, and this changes nothing but a colour.
+  site:post("/theme", { name = "theme", csrf = false }, function(req)
     local values, errors = theme_form:read(req)
     if errors then req:fail(422) end
     if values.theme == "auto" then

@@ -25,7 +25,7 @@ local function initials_of(name)
 end
 
 --- Credits as people read them; amounts are micro-credits.
-function present.credits(amount) return format.credits(amount) end
+function present.credits(amount, locale) return format.credits(amount, locale) end
 
 local signs = { USD = "$", EUR = "€", GBP = "£" }
 
@@ -37,7 +37,7 @@ function present.money(minor, currency)
 end
 
 --- What cards and the room page show. `row` is of store.rooms, `now` of site.live.
-function present.room(row, now, t)
+function present.room(row, now, req)
   now = now or { state = "offline" }
   local live = now.state == "live" or now.state == "grace"
   local tags, card_tags = row.tags or {}, {}
@@ -45,14 +45,14 @@ function present.room(row, now, t)
   local room = {
     id = row.id, account_id = row.account_id, slug = row.slug, name = row.stage_name,
     title = row.title or "", bio = row.bio or "", tags = tags, card_tags = card_tags,
-    rate = row.rate or 0, rate_text = present.credits(row.rate or 0),
+    rate = row.rate or 0, rate_text = present.credits(row.rate or 0, req.locale),
     tips_offline = row.tips_offline,
     state = now.state, live = live, starting = now.state == "starting",
     watching = now.watching or 0, since = now.since or 0,
     hue = hue_of(row.slug), initials = initials_of(row.stage_name),
   }
   room.description = room.title ~= "" and room.title
-    or t("room.description", { name = room.name })
+    or req.t("room.description", { name = room.name })
   -- A picture of a paid show is what people pay for.
   if live and now.thumb and room.rate == 0 then
     room.thumb = ("/thumbs/%s/%s-640.webp"):format(row.slug, now.thumb)
@@ -67,14 +67,15 @@ local tones = {
 }
 local over = { failed = true, expired = true, cancelled = true }
 
-function present.order(row, t)
+function present.order(row, req)
+  local t = req.t
   return {
     id = row.public_id, state = row.state, tone = tones[row.state] or "soft",
     state_text = t("order.state." .. row.state),
-    credits_text = present.credits(row.credits + row.promo_credits),
+    credits_text = present.credits(row.credits + row.promo_credits, req.locale),
     price_text = present.money(row.price_minor, row.currency),
-    created_iso = tostring(row.created_at):sub(1, 19):gsub(" ", "T") .. "Z",
-    created_text = format.datetime(row.created_at),
+    created_iso = format.iso(row.created_at),
+    created_text = format.datetime(row.created_at, req.locale),
     waiting = row.state == "pending" or row.state == "paid",
     over = over[row.state] or false,
     resume = (row.state == "created" or row.state == "redirected")

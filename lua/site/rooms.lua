@@ -29,7 +29,7 @@ local watch_form = form.define {
 local function room_of(req)
   local row = rooms.by_slug(req.params.slug)
   if not row or row.state ~= "approved" then req:not_found() end
-  return present.room(row, live.of(row.slug), req.t)
+  return present.room(row, live.of(row.slug), req)
 end
 
 local function own(req, room)
@@ -38,19 +38,19 @@ end
 
 -- ---- the chat as the page is made -----------------------------------------------------------------
 
-local function line_of(message, offset, t)
+local function line_of(message, offset, req)
   if message.type ~= "chat" and message.type ~= "tip" then return nil end
   local from = type(message.from) == "table" and message.from or {}
   return {
     type = message.type, offset = offset, text = message.text or "",
-    name = from.name or t("chat.anonymous"), role = from.role or "viewer",
-    amount_text = message.amount and present.credits(message.amount),
+    name = from.name or req.t("chat.anonymous"), role = from.role or "viewer",
+    amount_text = message.amount and present.credits(message.amount, req.locale),
   }
 end
 
 -- The last lines and the place in the channel behind them, so that nothing falls between the page
 -- and its subscription. Without Redis: an empty chat that starts from nowhere.
-local function chat_of(slug, t)
+local function chat_of(slug, req)
   local ok, history, position = pcall(realtime.history, "chat:" .. slug, HISTORY)
   if not ok then
     log.warn("the chat is not known", { slug = slug, error = tostring(history) })
@@ -59,7 +59,7 @@ local function chat_of(slug, t)
   local lines = {}
   for _, item in ipairs(history.messages or history) do
     lines[#lines + 1] = line_of(item.d or item.data or item.message or item,
-      item.o or item.offset or 0, t)
+      item.o or item.offset or 0, req)
   end
   position = position or { offset = history.offset, epoch = history.epoch }
   return lines, { offset = position.offset or 0, epoch = position.epoch or "" }
@@ -86,10 +86,6 @@ local function note_of(req, room)
   return t("room.note_paid")
 end
 
-local function wants_json(req)
-  return (req.headers["accept"] or ""):find("application/json", 1, true) ~= nil
-end
-
 -- ---- tips -----------------------------------------------------------------------------------------
 
 local function available(account)
@@ -100,11 +96,11 @@ end
 local function tip_page(req, room, shown, status, more)
   local balance = available(req.account)
   local variables = {
-    room = room, form = shown, tip_key = crypto.token(18),
-    balance_text = present.credits(balance),
+    room = room, form = shown, tip_key = crypto.random_token(18),
+    balance_text = present.credits(balance, req.locale),
   }
   for key, value in pairs(more or {}) do variables[key] = value end
-  if wants_json(req) and status then
+  if req:wants_json() and status then
     local first = shown.error_list[1]
     return req:json_response({ ok = false, error = first and first.text }, status)
   end
@@ -143,14 +139,14 @@ local function send_tip(req)
   if not result and reason == "no_funds" then
     local short = math.max(amount - available(req.account), CREDIT)
     return refuse(t("tip.short_error"), 422, values,
-      { short_of = format.credits((short + CREDIT - 1) // CREDIT * CREDIT) })
+      { short_of = format.credits((short + CREDIT - 1) // CREDIT * CREDIT, req.locale) })
   elseif not result then
     return refuse(t("tip.repeat_other"), 409, values)
   end
   if not result.repeated then tell_room(req, room, values) end
-  local thanks = t("tip.thanks", { name = room.name, amount = present.credits(amount) })
-  if wants_json(req) then
-    return req:json_response { ok = true, text = thanks, key = crypto.token(18) }
+  local thanks = t("tip.thanks", { name = room.name, amount = present.credits(amount, req.locale) })
+  if req:wants_json() then
+    return req:json_response { ok = true, text = thanks, key = crypto.random_token(18) }
   end
   req:flash(thanks, "success")
   return req:redirect("/r/" .. room.slug)
@@ -159,12 +155,12 @@ end
 return function(site)
   site:get("/r/:slug", { name = "room" }, function(req)
     local room = room_of(req)
-    local history, position = chat_of(room.slug, req.t)
+    local history, position = chat_of(room.slug, req)
     local playable = room.live and (room.rate == 0 or own(req, room))
     return req:render("site/room", {
       room = room, own_room = own(req, room), history = history, position = position,
       note = note_of(req, room), ticket = playable and ticket_for(req, room) or nil,
-      tip_form = forms.fresh(), tip_key = crypto.token(18),
+      tip_form = forms.fresh(), tip_key = crypto.random_token(18),
     })
   end)
 
@@ -175,7 +171,7 @@ return function(site)
     local room = room_of(req)
     local t = req.t
     local function refuse(status, text)
-      if wants_json(req) then return req:json_response({ ok = false, error = text }, status) end
+      if req:wants_json() then return req:json_response({ ok = false, error = text }, status) end
       req:flash(text, "warning")
       return req:redirect("/r/" .. room.slug)
     end
@@ -194,7 +190,7 @@ return function(site)
         return refuse(402, t("room.no_credits"))
       end
     end
-    if not wants_json(req) then return req:redirect("/r/" .. room.slug) end
+    if not req:wants_json() then return req:redirect("/r/" .. room.slug) end
     return req:json_response { ok = true, ticket = ticket_for(req, room) }
   end)
 

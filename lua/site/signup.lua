@@ -29,14 +29,16 @@ local resend_form = form.define { { "email", form.email { max = 254 } } }
 local token_form = form.define { { "t", form.text { min = 20, max = 100, pattern = "^[%w_-]+$" } } }
 
 -- The time at which the form was made, so that it cannot be made up: "1700000000.<mac>".
+local function mac_of(text) return crypto.base64url(crypto.sign("cookie", "signup:" .. text)) end
+
 local function stamp()
   local now = tostring(os.time())
-  return now .. "." .. crypto.sign("signup:" .. now)
+  return now .. "." .. mac_of(now)
 end
 
 local function seconds_since(text)
   local at, mac = (text or ""):match("^(%d+)%.([%w_-]+)$")
-  if not at or not crypto.equal(mac, crypto.sign("signup:" .. at)) then return nil end
+  if not at or not crypto.equal(mac, mac_of(at)) then return nil end
   return os.time() - tonumber(at)
 end
 

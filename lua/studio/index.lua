@@ -61,7 +61,8 @@ local function banner_of(model, now, t)
     title = t("studio.state_" .. now.state) }
 end
 
-local function checklist_of(model, room, key, t)
+local function checklist_of(model, room, key, req)
+  local t = req.t
   local list = {}
   local function add(done, title, text)
     list[#list + 1] = { done = done, icon = done and "check" or "circle", title = t(title), text = text }
@@ -72,7 +73,7 @@ local function checklist_of(model, room, key, t)
   add(room.title ~= "", "studio.check_title", room.title == "" and t("studio.check_title_text") or nil)
   add(#room.tags > 0, "studio.check_tags", #room.tags == 0 and t("studio.check_tags_text") or nil)
   add(true, "studio.check_rate", room.rate == 0 and t("studio.check_rate_free")
-    or t("studio.check_rate_paid", { rate = present.credits(room.rate) }))
+    or t("studio.check_rate_paid", { rate = present.credits(room.rate, req.locale) }))
   return list
 end
 
@@ -86,7 +87,7 @@ local function page(req, model, shown, status)
   if new_key then cache.delete(slot) end
   return req:render("studio/index", {
     model = model, banner = banner_of(model, live.of(model.slug), t),
-    checklist = checklist_of(model, room, key, t), key = key, new_key = new_key,
+    checklist = checklist_of(model, room, key, req), key = key, new_key = new_key,
     approved = model.state == "approved",
     publish_url = config.get("rtmp.publish_url") or "rtmp://localhost/publish",
     form = shown or forms.fresh {
@@ -130,7 +131,7 @@ return function(site)
           target = "model:" .. model.id, ip = req.remote }, tx)
         return made
       end)
-      cache.set("studio.key:" .. model.id .. ":" .. tostring(req.session and req.session.id), key, 60000)
+      cache.set("studio.key:" .. model.id .. ":" .. tostring(req.session and req.session.id), key, 60)
       return req:redirect("/studio")
     end)
   end)

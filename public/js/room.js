@@ -29,12 +29,11 @@ function say(text, { again = false } = {}) {
 // ---- picture ---------------------------------------------------------------------------------------
 
 async function freshTicket() {
-  const csrf = document.querySelector("input[name=csrf]");
+  const headers = { accept: "application/json" };
+  const token = document.querySelector("input[name=csrf_token]");
+  if (token) headers["x-csrf-token"] = token.value;
   const body = new URLSearchParams({ rate: String(rate) });
-  if (csrf) body.set("csrf", csrf.value);
-  const answer = await fetch(`/r/${slug}/watch`, {
-    method: "POST", headers: { accept: "application/json" }, body,
-  });
+  const answer = await fetch(`/r/${slug}/watch`, { method: "POST", headers, body });
   const result = await answer.json().catch(() => ({}));
   if (!answer.ok || !result.ok) throw new Error(result.error || strings.failed);
   return result.ticket;
