@@ -6,34 +6,28 @@ local form = require "footlight.form"
 local forms = require "site.forms"
 local models = require "store.models"
 local names = require "site.names"
-local present = require "site.present"
 
 local AGREEMENT = "2026-11"
-local LEAST_AGE = 18
+local LEAST_AGE, MOST_AGE = 18, 120
 local editable = { draft = true, changes_requested = true, expired = true }
 
 local apply_form = form.define {
   { "stage_name", form.text { min = 2, max = 40 } },
   { "slug", form.text { max = 32, check = names.check_slug } },
   { "legal_name", form.text { min = 2, max = 120 } },
-  { "born", form.text { max = 10 } },
+  { "born", form.date { messages = { date = "apply.bad_date", required = "apply.bad_date" } } },
   { "bio", form.text { max = 2000, optional = true, lines = true } },
   { "agreement", form.checkbox { optional = true } },
 }
 
-local days = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
-
--- Full years since an ISO date; nil if it is no date or lies ahead.
-local function age_of(text)
-  local year, month, day = (text or ""):match("^(%d%d%d%d)%-(%d%d)%-(%d%d)$")
-  year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  if not year or year < 1900 or month < 1 or month > 12 or day < 1 then return nil end
-  local leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-  if day > days[month] + (month == 2 and leap and 1 or 0) then return nil end
+-- Full years since a date "1990-12-31" (UTC); negative for one that lies ahead.
+local function age_of(date)
+  local year, month, day = date:match("^(%d+)-(%d+)-(%d+)$")
   local today = os.date("!*t")
-  local age = today.year - year
-  if today.month < month or (today.month == month and today.day < day) then age = age - 1 end
-  return age >= 0 and age or nil
+  local age = today.year - tonumber(year)
+  local had = today.month > tonumber(month)
+    or (today.month == tonumber(month) and today.day >= tonumber(day))
+  return had and age or age - 1
 end
 
 local function page(req, profile, shown, status)
@@ -59,11 +53,10 @@ local function more_errors(req, values, errors, profile)
     local other = models.by_slug(values.slug)
     if other and (not profile or other.id ~= profile.id) then add("slug", "apply.slug_taken") end
   end
-  local age = age_of(values.born)
-  if not age then
-    add("born", "apply.bad_date")
-  elseif age < LEAST_AGE then
-    add("born", "apply.too_young")
+  if not errors.born then
+    local age = age_of(values.born)
+    if age < 0 or age > MOST_AGE then add("born", "apply.bad_date")
+    elseif age < LEAST_AGE then add("born", "apply.too_young") end
   end
   if not values.agreement then add("agreement", "apply.agreement_missing") end
   errors.list = list

@@ -42,6 +42,7 @@ async function freshTicket() {
 function play(ticket) {
   player?.destroy();
   stopped = false;
+  video.controls = true;
   box.classList.toggle("metered", rate > 0 && !box.dataset.ticket);
   meter.hidden = !(rate > 0 && watchForm);
   player = createPlayer(video, {
@@ -89,6 +90,8 @@ addEventListener("pagehide", () => player?.destroy());
 
 function describe() {
   box.querySelector("[data-live-badge]").hidden = state !== "live" && state !== "grace";
+  const tips = root.querySelector("[data-tips=live]");
+  if (tips) tips.hidden = state !== "live" && state !== "grace";
   if (stopped) return;
   if (state === "offline") say(strings.offline);
   else if (state === "starting") say(strings.starting);
