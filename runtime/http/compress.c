@@ -3,8 +3,6 @@
 #include <brotli/encode.h>
 #include <zlib.h>
 
-#include "base/memory.h"
-
 /// A quality as thousandths; 1000 if absent, 0 if malformed (the safe reading: not wanted).
 static int quality_of(struct slice parameters) {
     struct slice part;
@@ -24,8 +22,13 @@ static int quality_of(struct slice parameters) {
     return 1000;
 }
 
-enum http_coding http_coding_choose(struct slice accept) {
-    int gzip = -1, brotli = -1, any = 0;
+struct qualities {
+    int gzip, brotli;
+};
+
+static struct qualities qualities_of(struct slice accept) {
+    struct qualities q = {-1, -1};
+    int any = 0;
     struct slice part;
     while (accept.data && slice_next(&accept, ',', &part)) {
         size_t semicolon = slice_find(part, ';', 0);
@@ -33,14 +36,26 @@ enum http_coding http_coding_choose(struct slice accept) {
         int quality = semicolon == part.size ? 1000
                                              : quality_of(slice_sub(part, semicolon + 1, part.size));
         if (slice_equal_fold(name, SLICE("gzip")) || slice_equal_fold(name, SLICE("x-gzip")))
-            gzip = quality;
-        else if (slice_equal_fold(name, SLICE("br"))) brotli = quality;
-        else if (slice_equal(name, SLICE("*"))) any = quality;
+            q.gzip = quality;
+        else if (slice_equal_fold(name, SLICE("br")))
+            q.brotli = quality;
+        else if (slice_equal(name, SLICE("*")))
+            any = quality;
     }
-    if (gzip < 0) gzip = any;
-    if (brotli < 0) brotli = any;
-    if (brotli > 0 && brotli >= gzip) return HTTP_BROTLI;
-    return gzip > 0 ? HTTP_GZIP : HTTP_IDENTITY;
+    if (q.gzip < 0) q.gzip = any;
+    if (q.brotli < 0) q.brotli = any;
+    return q;
+}
+
+enum http_coding http_coding_choose(struct slice accept) {
+    struct qualities q = qualities_of(accept);
+    if (q.brotli > 0 && q.brotli >= q.gzip) return HTTP_BROTLI;
+    return q.gzip > 0 ? HTTP_GZIP : HTTP_IDENTITY;
+}
+
+bool http_coding_allows(struct slice accept, enum http_coding coding) {
+    struct qualities q = qualities_of(accept);
+    return coding == HTTP_BROTLI ? q.brotli > 0 : coding == HTTP_GZIP ? q.gzip > 0 : true;
 }
 
 const char *http_coding_name(enum http_coding coding) {

@@ -29,7 +29,7 @@ struct http_response {
     uint64_t promised, sent;
     void (*drained)(struct http_request *request);
     int status;
-    bool begun, ended, chunked, close, no_body, has_type, has_encoding, has_vary;
+    bool begun, ended, chunked, close, no_body, has_encoding;
 };
 
 struct http_exchange {
@@ -131,7 +131,6 @@ void http_server_unref(struct http_server *server);
 void http_server_connection_gone(struct http_server *server, struct http_connection *connection);
 void http_server_release_address(struct http_server *server, struct http_connection *connection);
 const char *http_server_date(struct http_server *server);
-void http_response_reset(struct http_response *response);
 /// Answers an error of the protocol itself; the connection closes after it.
 void http_response_refuse(struct http_request *request, int status, const char *reason);
 #endif

@@ -39,6 +39,18 @@ bool http_response_header(struct http_request *request, struct slice name, struc
     return true;
 }
 
+void http_response_clear(struct http_request *request) {
+    struct http_response *response = request->response;
+    if (response->begun) return;
+    response->headers.size = 0;
+    response->type = (struct slice){0};
+    response->has_encoding = false;
+}
+
+bool http_response_has_type(const struct http_request *request) {
+    return request->response->type.size > 0;
+}
+
 /// A small body that has arrived but that nobody asked for need not cost the connection.
 static void body_skip(struct http_exchange *exchange) {
     struct http_request *request = &exchange->request;
@@ -171,7 +183,7 @@ void http_response_refuse(struct http_request *request, int status, const char *
         return;
     }
     response->close = true;
-    buffer_clear(&response->headers, SIZE_MAX);
+    http_response_clear(request);
     if (status == 405) http_response_header(request, SLICE("Allow"),
                                             SLICE("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     if (status == 503) http_response_header(request, SLICE("Retry-After"), SLICE("2"));

@@ -12,6 +12,10 @@ void http_respond_status(struct http_request *request, int status);
 /// (false): nothing that a handler passes on can split a response.
 bool http_response_header(struct http_request *request, struct slice name, struct slice value);
 
+/// Forgets the headers added so far, e.g. to answer with an error instead.
+void http_response_clear(struct http_request *request);
+bool http_response_has_type(const struct http_request *request); ///< a Content-Type was added
+
 /// In pieces: begin (length UINT64_MAX if unknown: chunked on 1.1, until close on 1.0), any number
 /// of writes, end. write returns the bytes still queued on the socket; over the high-water mark
 /// hold back until on_drain.
