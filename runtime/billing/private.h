@@ -10,6 +10,7 @@ enum {
     BILLING_SID_SIZE = 100,
     BILLING_REASON_SIZE = 400,
     BILLING_ACTOR_SIZE = 60,
+    BILLING_EXTRA_SIZE = 2000,
 };
 
 struct billing_key {

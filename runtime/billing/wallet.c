@@ -165,6 +165,7 @@ static const char *operation_error(const struct billing_operation *operation) {
     }
     if (operation->reason.size > BILLING_REASON_SIZE) return "BADREASON reason is too long";
     if (operation->actor.size > BILLING_ACTOR_SIZE) return "BADACTOR actor is too long";
+    if (operation->extra.size > BILLING_EXTRA_SIZE) return "BADEXTRA extra is too long";
     if (operation->type.size > 64) return "BADTYPE type must be a lower-case word";
     if (operation->bucket.size > 64) return "BADBUCKET bucket must be paid or bonus";
     return NULL;
@@ -206,9 +207,9 @@ void wallet_credit(struct billing *billing, const struct billing_operation *oper
         billing_number_of(&account, operation->account), operation->op,
         billing_number_of(&amount, operation->amount),   operation->bucket,
         operation->type,                         operation->reason,
-        operation->actor,
+        operation->actor,                        operation->extra,
     };
-    operation_call(billing, "fl_credit", operation, arguments, 7, done, context);
+    operation_call(billing, "fl_credit", operation, arguments, 8, done, context);
 }
 
 void wallet_debit(struct billing *billing, const struct billing_operation *operation,
@@ -218,9 +219,9 @@ void wallet_debit(struct billing *billing, const struct billing_operation *opera
         billing_number_of(&account, operation->account), operation->op,
         billing_number_of(&amount, operation->amount),   billing_number_of(&payee, operation->payee),
         operation->type,                         operation->reason,
-        operation->actor,
+        operation->actor,                        operation->extra,
     };
-    operation_call(billing, "fl_debit", operation, arguments, 7, done, context);
+    operation_call(billing, "fl_debit", operation, arguments, 8, done, context);
 }
 
 void wallet_refund(struct billing *billing, const struct billing_operation *operation,

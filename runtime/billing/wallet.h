@@ -55,7 +55,8 @@ struct billing_operation {
     struct slice bucket;  ///< credit: "paid" or "bonus"
     int64_t payee;        ///< tip: model id
     struct slice type;    ///< credit: "purchase", "promotion", "adjustment"; tip and debit: "tip", …
-    struct slice reason;  ///< for people, 0 to 200 bytes
+    struct slice reason;  ///< for people, 0 to 400 bytes
+    struct slice extra;   ///< credit, debit: JSON for the ledger's detail, 0 to 2000 bytes
     struct slice actor;   ///< who did it: "account:7", "command", …
     struct slice original; ///< refund: the op or sid that it gives back; amount 0: all that is left
 };

@@ -56,19 +56,20 @@ local function op_remember(key, content, p, b, d, kind, payee, at)
   redis.call('EXPIRE', key, OP_LIFE)
 end
 
-local function op_check(account, op, kind, reason, actor)
+local function op_check(account, op, kind, reason, actor, extra)
   if not integer(account, 1, MOST) then return fail('BADACCOUNT', 'account must be a number') end
   if not is_key(op) then return fail('BADKEY', 'op must be 1 to 120 letters, digits or :._-') end
   if not is_word(kind) then return fail('BADTYPE', 'type must be a lower-case word') end
   if #reason > 400 then return fail('BADREASON', 'reason is too long') end
   if #actor > 60 then return fail('BADACTOR', 'actor is too long') end
+  if #extra > 2000 then return fail('BADEXTRA', 'extra is too long') end
 end
 
--- keys: wallet, out, op; arguments: account, op, amount, bucket, type, reason, actor, now
+-- keys: wallet, out, op; arguments: account, op, amount, bucket, type, reason, actor, extra, now
 -- Paid credits repay a debt first.
 local function credit(keys, args)
   local account, op, bucket, kind, reason, actor = args[1], args[2], args[4], args[5], args[6], args[7]
-  local bad = op_check(account, op, kind, reason, actor)
+  local bad = op_check(account, op, kind, reason, actor, args[8])
   if bad then return bad end
   local amount = integer(args[3], 1, MOST)
   if not amount then return fail('BADAMOUNT', 'amount must be whole micro-credits above zero') end
@@ -90,19 +91,20 @@ local function credit(keys, args)
   else
     b = amount
   end
-  local at = now_ms(args[8])
+  local at = now_ms(args[9])
   w.paid, w.bonus, w.debt = w.paid + p, w.bonus + b, w.debt + d
-  emit(keys[2], w, account, kind, op, at, p, b, d, { 'c', actor, 'r', reason })
+  emit(keys[2], w, account, kind, op, at, p, b, d,
+    { 'c', actor, 'r', reason, 'j', args[8] })
   wallet_write(w)
   op_remember(keys[3], content, p, b, d, kind, '0', at)
   return wallet_reply(w, p, b, d, 0)
 end
 
--- keys: wallet, out, op; arguments: account, op, amount, payee, type, reason, actor, now
+-- keys: wallet, out, op; arguments: account, op, amount, payee, type, reason, actor, extra, now
 -- Bonus first, then paid. A refusal is not remembered: after a top-up the same key may succeed.
 local function debit(keys, args)
   local account, op, payee, kind, reason, actor = args[1], args[2], args[4], args[5], args[6], args[7]
-  local bad = op_check(account, op, kind, reason, actor)
+  local bad = op_check(account, op, kind, reason, actor, args[8])
   if bad then return bad end
   local amount = integer(args[3], 1, MOST)
   if not amount then return fail('BADAMOUNT', 'amount must be whole micro-credits above zero') end
@@ -116,9 +118,10 @@ local function debit(keys, args)
   if w.paid + w.bonus < amount then return fail('NOFUNDS', 'not enough credits') end
   local b = math.min(w.bonus, amount)
   local p = amount - b
-  local at = now_ms(args[8])
+  local at = now_ms(args[9])
   w.paid, w.bonus = w.paid - p, w.bonus - b
-  emit(keys[2], w, account, kind, op, at, -p, -b, 0, { 'y', payee, 'c', actor, 'r', reason })
+  emit(keys[2], w, account, kind, op, at, -p, -b, 0,
+    { 'y', payee, 'c', actor, 'r', reason, 'j', args[8] })
   wallet_write(w)
   op_remember(keys[3], content, -p, -b, 0, kind, payee, at)
   return wallet_reply(w, -p, -b, 0, 0)
@@ -129,7 +132,7 @@ end
 -- Paid credits come back first: bonus was spent first, so what was spent last comes back first.
 local function refund(keys, args)
   local account, op, original, reason, actor = args[1], args[2], args[4], args[5], args[6]
-  local bad = op_check(account, op, 'refund', reason, actor)
+  local bad = op_check(account, op, 'refund', reason, actor, '')
   if bad then return bad end
   local asked = integer(args[3], 0, MOST)
   if not asked then return fail('BADAMOUNT', 'amount must be whole micro-credits') end
@@ -182,7 +185,7 @@ end
 -- is missing as debt. Reserved credits stay with their meters, which get no more.
 local function chargeback(keys, args)
   local account, op, reason, actor = args[1], args[2], args[4], args[5]
-  local bad = op_check(account, op, 'chargeback', reason, actor)
+  local bad = op_check(account, op, 'chargeback', reason, actor, '')
   if bad then return bad end
   local amount = integer(args[3], 1, MOST)
   if not amount then return fail('BADAMOUNT', 'amount must be whole micro-credits above zero') end
@@ -206,7 +209,7 @@ end
 -- keys: wallet, out, op; arguments: account, op, 1 or 0, reason, actor, now
 local function freeze(keys, args)
   local account, op, reason, actor = args[1], args[2], args[4], args[5]
-  local bad = op_check(account, op, 'freeze', reason, actor)
+  local bad = op_check(account, op, 'freeze', reason, actor, '')
   if bad then return bad end
   if args[3] ~= '0' and args[3] ~= '1' then return fail('BADAMOUNT', 'must be 0 or 1') end
   local content = table.concat({ 'freeze', account, args[3] }, ' ')
