@@ -19,7 +19,7 @@ local function policy(camera)
   return table.concat(parts, ", ")
 end
 
-local policies = { [true] = policy(true), [false] = policy(false) }
+local with_camera, without_camera = policy(true), policy(false)
 
 --- The Content-Security-Policy. `checkout` are origins that forms may be sent to (a payment page).
 function security.content_policy(checkout)
@@ -39,7 +39,7 @@ function security.headers(headers, options)
   default("Content-Security-Policy", options.csp)
   default("X-Content-Type-Options", "nosniff")
   default("Referrer-Policy", "same-origin")
-  default("Permissions-Policy", policies[options.camera == true])
+  default("Permissions-Policy", options.camera and with_camera or without_camera)
   default("Cross-Origin-Opener-Policy", "same-origin")
   default("Cross-Origin-Resource-Policy", "same-origin")
   default("X-Frame-Options", "DENY")
