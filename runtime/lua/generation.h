@@ -11,7 +11,7 @@
 /// core calls by name.
 struct lua_generations;
 struct lua_limits {
-    unsigned deadline_ms;  ///< wall time, waits included
+    unsigned deadline_ms;  ///< wall time, waits included; 0: none (here and below)
     unsigned cpu_ms;       ///< running time
     size_t memory;         ///< bytes that the state may grow by while this coroutine runs
 };
@@ -21,6 +21,9 @@ struct lua_generations *lua_generations_new(struct runtime *runtime, const char 
 int lua_generations_reload(struct lua_generations *generations);
 const char *lua_generations_error(const struct lua_generations *generations); ///< NULL: the last load was fine
 uint64_t lua_generations_number(const struct lua_generations *generations);
+/// Called after each reload: ok tells whether the new generation took over. `changed` may be NULL.
+void lua_generations_on_reload(struct lua_generations *generations,
+                               void (*changed)(void *context, bool ok), void *context);
 /// Watches lua/, templates/, migrations/ and conf/ and reloads on change (development).
 void lua_generations_watch(struct lua_generations *generations);
 void lua_generations_free(struct lua_generations *generations); ///< cancels what still runs
@@ -28,7 +31,8 @@ void lua_generations_free(struct lua_generations *generations); ///< cancels wha
 /// A coroutine that runs an export. `push` puts the arguments on the new coroutine's stack and
 /// returns their number. `done` comes exactly once — possibly inside this call, when the function
 /// never waited — with the results on top of co (valid inside done only), or with an error text
-/// (message and trace). limits NULL: the settings' (lua.deadline_ms, lua.cpu_ms, lua.memory).
+/// (message and trace) and the raised value itself on top of co (results is then 1). limits NULL: the settings' (lua.deadline_ms, lua.cpu_ms, lua.memory).
+/// When nothing is loaded or too many coroutines run, done comes at once with co NULL and an error.
 /// Returns a handle for lua_cancel, 0 if it has already finished. An export that does not exist is
 /// an error "no export …"; ask lua_generations_has first where it is optional.
 typedef uint64_t lua_run;
@@ -42,5 +46,10 @@ bool lua_generations_has(struct lua_generations *generations, const char *export
 /// Sticky cancellation: the operation it waits for is abandoned, the coroutine unwinds through its
 /// to-be-closed variables, and the next operation it tries fails at once. done still comes.
 void lua_cancel(struct lua_generations *generations, lua_run run, const char *reason);
+/// The request id that log lines and traces of this coroutine carry; call it in `push`.
+void lua_generations_label(lua_State *co, const char *request_id);
+/// Bytes held by the current state, and the number of older states that still finish their work.
+size_t lua_generations_memory(const struct lua_generations *generations);
+size_t lua_generations_old(const struct lua_generations *generations);
 size_t lua_generations_running(const struct lua_generations *generations);
 #endif

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /// How a binding waits. A C function called from Lua begins a pending operation, starts the work in
@@ -44,6 +45,22 @@ void lua_pending_resume(lua_State *co, int values);
 void lua_pending_fail(lua_State *co, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /// As fail, but raises the value on top of the coroutine's stack (a table with a code, say).
 void lua_pending_raise(lua_State *co);
+/// As lua_pending_yield, but calls `then` in the coroutine in place of returning or raising: with the
+/// number of values on top, or with failed and the error on top (raise it by lua_pending_throw, after
+/// cleaning up). `then` may begin and yield again.
+int lua_pending_yield_then(lua_State *L, lua_pending handle,
+                           int (*then)(lua_State *L, int values, bool failed));
+int lua_pending_throw(lua_State *L); ///< raises the value on top, with the caller's position if it is text
+/// When the operation still waits after so long, it returns the text "timeout" (abandoned by
+/// `cancel` first, if there is one).
+void lua_pending_after(lua_pending handle, uint64_t milliseconds);
+/// Marks a wait that a reload may end at once where the coroutine has no deadline (a job's sleep).
+void lua_pending_idle(lua_pending handle);
+/// Forgets an operation that was begun but could not be started. `cancel` is not called.
+void lua_pending_drop(lua_pending handle);
+size_t lua_pending_count(void); ///< operations under way in this process
+/// Between take and resume a binding runs unprotected: it pushes plain values only, calls nothing
+/// that raises, and makes room with lua_checkstack for more than LUA_MINSTACK of them.
 /// Milliseconds until the coroutine's deadline, capped to `most`; for passing on as a limit.
 unsigned lua_pending_left(lua_State *L, unsigned most);
 #endif

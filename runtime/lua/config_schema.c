@@ -1,0 +1,159 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "lua/config_file.h"
+
+enum { HOUR_MS = 3600 * 1000, GIB = 1024 * 1024 * 1024 };
+
+#define TEXT(key) {key, CONFIG_TEXT, 0, 0, NULL}
+#define PATH(key) {key, CONFIG_PATH, 0, 0, NULL}
+#define INTEGER(key, low, high) {key, CONFIG_INTEGER, low, high, NULL}
+#define BOOLEAN(key) {key, CONFIG_BOOLEAN, 0, 0, NULL}
+#define CHOICE(key, choices) {key, CONFIG_CHOICE, 0, 0, choices}
+#define ADDRESS(key) {key, CONFIG_ADDRESS, 0, 0, NULL}
+#define URL(key) {key, CONFIG_URL, 0, 0, NULL}
+#define SECRET(key) {key, CONFIG_SECRET, 0, 0, NULL}
+
+const struct config_key config_schema[] = {
+    CHOICE("environment", "development|production|test"),
+    PATH("root"),
+    PATH("var"),
+    INTEGER("drain_seconds", 0, 3600),
+
+    TEXT("site.name"),
+    URL("site.url"),
+    CHOICE("site.checkout", "demo|none"),
+    TEXT("site.language"),
+    TEXT("site.email"),
+    TEXT("site.currency"),
+    TEXT("site.timezone"),
+
+    ADDRESS("listen.*"),
+    INTEGER("services.*.count", 0, 64),
+
+    ADDRESS("redis.main.address"),
+    TEXT("redis.main.password"),
+    ADDRESS("redis.money.address"),
+    TEXT("redis.money.password"),
+
+    PATH("mariadb.socket"),
+    TEXT("mariadb.host"),
+    INTEGER("mariadb.port", 1, 65535),
+    TEXT("mariadb.user"),
+    TEXT("mariadb.password"),
+    TEXT("mariadb.database"),
+    TEXT("mariadb.admin_user"),
+    INTEGER("mariadb.pool", 1, 200),
+    INTEGER("mariadb.queue", 1, 100000),
+    INTEGER("mariadb.wait_ms", 1, HOUR_MS),
+    INTEGER("mariadb.query_ms", 1, HOUR_MS),
+
+    PATH("secrets.directory"),
+    SECRET("secrets.ticket"),
+    SECRET("secrets.token"),
+    SECRET("secrets.cookie"),
+    SECRET("secrets.hooks"),
+    SECRET("secrets.seal"),
+    SECRET("secrets.segment"),
+
+    URL("rtmp.publish_url"),
+    URL("rtmp.play_url"),
+    ADDRESS("rtmp.address"),
+    URL("rtmp.control"),
+    URL("rtmp.stat"),
+    TEXT("rtmp.boot"),
+
+    PATH("media.hls"),
+    PATH("media.keys"),
+    PATH("media.keyframes"),
+    PATH("media.thumbs"),
+    PATH("media.uploads"),
+    PATH("media.documents"),
+
+    URL("mail.smtp"),
+    TEXT("mail.from"),
+    PATH("mail.mailbox"),
+
+    INTEGER("lua.deadline_ms", 0, HOUR_MS),
+    INTEGER("lua.cpu_ms", 0, HOUR_MS),
+    INTEGER("lua.memory", 0, 8LL * GIB),
+    INTEGER("lua.coroutines", 16, 1000000),
+
+    INTEGER("crypto.argon2_operations", 1, 20),
+    INTEGER("crypto.argon2_memory", 8192, 1LL * GIB),
+
+    TEXT("http.trusted_proxies"),
+    BOOLEAN("http.access_log"),
+    INTEGER("http.*", 0, 8LL * GIB),
+    INTEGER("realtime.*", 0, 1000000),
+    TEXT("realtime.origins"),
+    INTEGER("streaming.*", 0, HOUR_MS * 24LL),
+    INTEGER("billing.*", 0, 1000000000000LL),
+
+    CHOICE("log.level", "debug|info|warn|error"),
+    {NULL, CONFIG_TEXT, 0, 0, NULL},
+};
+
+static bool key_fits(const char *pattern, const char *key) {
+    for (;; pattern++, key++) {
+        if (*pattern == '*') {
+            size_t size = strcspn(key, ".");
+            if (size == 0) return false;
+            key += size - 1;
+        } else if (*pattern != *key) {
+            return false;
+        } else if (*key == '\0') {
+            return true;
+        }
+    }
+}
+
+const struct config_key *config_key_find(const char *key) {
+    const struct config_key *found = NULL;
+    for (const struct config_key *k = config_schema; k->key; k++) {
+        if (strcmp(k->key, key) == 0) return k; // an exact key wins over a pattern
+        if (!found && strchr(k->key, '*') && key_fits(k->key, key)) found = k;
+    }
+    return found;
+}
+
+static bool is_choice(const char *choices, const char *value) {
+    struct slice rest = slice_of(choices), choice;
+    while (slice_next(&rest, '|', &choice)) {
+        if (slice_equal(choice, slice_of(value))) return true;
+    }
+    return false;
+}
+
+static bool is_address(const char *value) {
+    if (strncmp(value, "unix:", 5) == 0) return value[5] == '/';
+    const char *colon = strrchr(value, ':');
+    uint64_t port;
+    return colon && colon != value && slice_to_u64(slice_of(colon + 1), &port) && port < 65536;
+}
+
+const char *config_key_check(const struct config_key *key, const char *value) {
+    static char expected[160];
+    int64_t number;
+    switch (key->kind) {
+    case CONFIG_TEXT: return NULL;
+    case CONFIG_PATH: return *value ? NULL : "a path";
+    case CONFIG_INTEGER:
+        if (slice_to_i64(slice_of(value), &number) && number >= key->low && number <= key->high) return NULL;
+        snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)key->low,
+                 (long long)key->high);
+        return expected;
+    case CONFIG_BOOLEAN:
+        return strcmp(value, "true") == 0 || strcmp(value, "false") == 0 ? NULL : "true or false";
+    case CONFIG_CHOICE:
+        if (is_choice(key->choices, value)) return NULL;
+        snprintf(expected, sizeof expected, "one of %s", key->choices);
+        return expected;
+    case CONFIG_ADDRESS:
+        return is_address(value) ? NULL : "an address, \"unix:/path\" or \"host:port\"";
+    case CONFIG_URL: return strstr(value, "://") ? NULL : "a URL";
+    case CONFIG_SECRET:
+        return strlen(value) == 64 && strspn(value, "0123456789abcdefABCDEF") == 64 ? NULL : "64 hex digits";
+    }
+    return "something else";
+}
