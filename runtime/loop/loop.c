@@ -33,8 +33,10 @@ static void loop_on_idle(uv_idle_t *idle) { (void)idle; }
 
 static void loop_on_prepare(uv_prepare_t *prepare) {
     struct loop *loop = prepare->data;
+    // Deferred work may have been what somebody runs the loop for (loop_run_until): one more turn.
+    bool worked = !list_empty(&loop->deferred);
     loop_settle(loop);
-    if (list_empty(&loop->deferred) && list_empty(&loop->flushing))
+    if (!worked && list_empty(&loop->deferred) && list_empty(&loop->flushing))
         uv_idle_stop(&loop->idle);
     else
         uv_idle_start(&loop->idle, loop_on_idle); // an active idle handle makes the poll not wait

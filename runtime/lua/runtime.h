@@ -2,6 +2,7 @@
 #define FOOTLIGHT_LUA_RUNTIME_H
 #include <lauxlib.h>
 #include <lua.h>
+#include "base/buffer.h"
 #include "base/settings.h"
 #include "loop/loop.h"
 
@@ -22,6 +23,10 @@ struct runtime {
     struct streaming *streaming; ///< hooks and media
     struct http_client *http;
     struct lua_generations *generations; ///< generation.h
+    /// Asks the running site's supervisor ("status" or "reload"); blocks. 0 and a line of JSON, or
+    /// -errno. For commands; NULL elsewhere.
+    int (*ask_supervisor)(const struct settings *settings, const char *question,
+                          struct buffer *answer);
 };
 
 /// The runtime that a Lua state belongs to (kept in its extra space; shared by its coroutines).
@@ -47,4 +52,5 @@ int lua_open_billing(lua_State *L);   // lua_billing.c
 int lua_open_realtime(lua_State *L);  // lua_realtime.c
 int lua_open_streaming(lua_State *L); // lua_streaming.c
 int lua_open_template(lua_State *L);  // lua_template.c
+int lua_open_supervisor(lua_State *L); // lua_supervisor.c
 #endif

@@ -9,13 +9,14 @@
 #include "billing/wallet.h"
 #include "http/client.h"
 #include "lua/generation.h"
+#include "lua/lua_http.h"
 #include "lua/lua_realtime.h"
 #include "lua/lua_streaming.h"
 #include "mariadb/pool.h"
 #include "realtime/hub.h"
 #include "realtime/publish.h"
 #include "redis/client.h"
-#include "server/control.h"
+#include "server/control_socket.h"
 #include "streaming/streaming.h"
 
 static const struct service_kind kinds[] = {
@@ -160,7 +161,7 @@ bool assembly_open(struct assembly *assembly, struct loop *loop, struct config *
     runtime->settings = config->settings;
     runtime->development =
         strcmp(settings_text(config->settings, "environment", "production"), "development") == 0;
-    if (strcmp(kind->entry, "commands") == 0) runtime->ask_supervisor = control_ask;
+    if (strcmp(kind->entry, "commands") == 0) runtime->ask_supervisor = control_socket_ask;
     if (!assembly_open_redis(assembly)) return false;
     if (kind->db) assembly_open_mariadb(assembly);
     if (kind->web || kind->db) runtime->http = http_client_new(loop);
@@ -220,6 +221,7 @@ void assembly_close(struct assembly *assembly) {
     if (runtime->generations) lua_generations_free(runtime->generations);
     if (runtime->streaming) streaming_free(runtime->streaming, assembly_part_drained, assembly);
     if (runtime->hub) hub_free(runtime->hub);
+    if (assembly->kind->db) lua_http_detach(runtime);
     if (runtime->http) http_client_free(runtime->http);
     if (runtime->billing) billing_free(runtime->billing);
     if (runtime->db) mariadb_pool_free(runtime->db);

@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "loop/listener.h"
 #include "loop/signals.h"
-#include "server/control.h"
+#include "server/control_socket.h"
 #include "server/process.h"
 
 const char *const supervisor_services[] = {"web", "realtime", "hooks", "media", "jobs", NULL};
@@ -32,7 +32,7 @@ struct supervisor {
     struct config *config;
     char **arguments;
     struct list processes;
-    struct control *control;
+    struct control_socket *control;
     struct signal_watch hup, term, interrupt, upgrade, child;
     struct timer deadline;
     pid_t old[INSTANCES]; ///< services of the program before (USR2) that still drain
@@ -42,7 +42,7 @@ struct supervisor {
 };
 
 static void supervisor_on_answer(struct process *process) {
-    control_answered(((struct supervisor *)process->owner)->control);
+    control_socket_answered(((struct supervisor *)process->owner)->control);
 }
 
 static void supervisor_on_end(struct process *process) {
@@ -175,7 +175,7 @@ static void supervisor_on_upgrade(struct signal_watch *watch, int number) {
     setenv(inherit_sockets, buffer_text(&sockets), 1);
     setenv(inherit_children, buffer_text(&children), 1);
     char path[300];
-    control_path(supervisor->config->settings, path, sizeof path);
+    control_socket_path(supervisor->config->settings, path, sizeof path);
     unlink(path);
     char program[4096];
     ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -219,7 +219,7 @@ static void supervisor_on_child(struct signal_watch *watch, int number) {
 static bool supervisor_open(struct supervisor *supervisor, const char *const *services,
                             size_t count) {
     supervisor->control =
-        control_new(&supervisor->loop, supervisor->config, &supervisor->processes);
+        control_socket_new(&supervisor->loop, supervisor->config, &supervisor->processes);
     if (!supervisor->control) return false;
     for (size_t i = 0; i < count; i++)
         if (!supervisor_add(supervisor, services[i])) return false;
@@ -264,7 +264,7 @@ int supervisor_run(struct config *config, char **arguments, const char *const *s
     list_each(&supervisor->processes, node) {
         process_free(container_of(node, struct process, link));
     }
-    if (supervisor->control) control_free(supervisor->control);
+    if (supervisor->control) control_socket_free(supervisor->control);
     loop_close(loop);
     memory_free(supervisor);
     log_info("supervisor.stopped");

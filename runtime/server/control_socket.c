@@ -1,4 +1,4 @@
-#include "server/control.h"
+#include "server/control_socket.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -15,7 +15,7 @@
 
 enum { REQUESTS = 16, QUESTION_MS = 2000, ANSWER_MS = 20000, ASK_MS = 30000 };
 
-struct control {
+struct control_socket {
     struct loop *loop;
     const struct config *config;
     struct list *processes;
@@ -29,16 +29,16 @@ struct control {
 struct request {
     struct list node;
     struct link link;
-    struct control *control;
+    struct control_socket *control;
     struct timer limit;
     bool asked, answered;
 };
 
-void control_path(const struct settings *settings, char *out, size_t size) {
+void control_socket_path(const struct settings *settings, char *out, size_t size) {
     snprintf(out, size, "%s/run/footlight.sock", settings_text(settings, "var", "var"));
 }
 
-static void control_describe(struct control *control, struct buffer *out) {
+static void control_socket_describe(struct control_socket *control, struct buffer *out) {
     buffer_printf(out, "{\"version\":\"%s\",\"pid\":%d,\"uptime_s\":%llu,\"services\":[",
                   FOOTLIGHT_VERSION, getpid(),
                   (unsigned long long)((clock_monotonic_ns() - control->started_ns) / 1000000000u));
@@ -65,13 +65,13 @@ static void request_answer(struct request *request) {
     if (request->answered) return;
     request->answered = true;
     struct buffer out = {0};
-    control_describe(request->control, &out);
+    control_socket_describe(request->control, &out);
     link_send(&request->link, buffer_slice(&out));
     buffer_free(&out);
     link_close(&request->link);
 }
 
-void control_answered(struct control *control) {
+void control_socket_answered(struct control_socket *control) {
     list_each(control->processes, node) {
         if (container_of(node, struct process, link)->asked) return;
     }
@@ -94,7 +94,7 @@ static void request_on_line(struct link *link, struct slice line) {
     list_each(request->control->processes, node) {
         process_ask(container_of(node, struct process, link), line);
     }
-    control_answered(request->control); // if there was nobody to ask
+    control_socket_answered(request->control); // if there was nobody to ask
 }
 
 static void request_on_gone(struct link *link) {
@@ -113,8 +113,8 @@ static void request_on_limit(struct timer *timer) {
         socket_close_now(&request->link.socket, -ETIMEDOUT);
 }
 
-static void control_on_accept(struct listener *listener, int fd) {
-    struct control *control = container_of(listener, struct control, listener);
+static void control_socket_on_accept(struct listener *listener, int fd) {
+    struct control_socket *control = container_of(listener, struct control_socket, listener);
     if (control->count >= REQUESTS) {
         close(fd);
         return;
@@ -133,16 +133,16 @@ static void control_on_accept(struct listener *listener, int fd) {
     loop_timer_start(control->loop, &request->limit, QUESTION_MS);
 }
 
-struct control *control_new(struct loop *loop, const struct config *config,
+struct control_socket *control_socket_new(struct loop *loop, const struct config *config,
                             struct list *processes) {
-    struct control *control = memory_zero(1, sizeof *control);
+    struct control_socket *control = memory_zero(1, sizeof *control);
     control->loop = loop;
     control->config = config;
     control->processes = processes;
     control->started_ns = clock_monotonic_ns();
     list_init(&control->requests);
     char address[300];
-    control_path(config->settings, control->path, sizeof control->path);
+    control_socket_path(config->settings, control->path, sizeof control->path);
     snprintf(address, sizeof address, "unix:%s", control->path);
     mode_t old = umask(0177);
     int fd = listener_open(address, 16);
@@ -154,25 +154,25 @@ struct control *control_new(struct loop *loop, const struct config *config,
         memory_free(control);
         return NULL;
     }
-    listener_start(loop, &control->listener, fd, control_on_accept);
+    listener_start(loop, &control->listener, fd, control_socket_on_accept);
     return control;
 }
 
-static void control_on_closed(struct listener *listener) {
-    memory_free(container_of(listener, struct control, listener));
+static void control_socket_on_closed(struct listener *listener) {
+    memory_free(container_of(listener, struct control_socket, listener));
 }
 
-void control_free(struct control *control) {
+void control_socket_free(struct control_socket *control) {
     unlink(control->path);
     list_each(&control->requests, node) {
         socket_close_now(&container_of(node, struct request, node)->link.socket, 0);
     }
-    listener_stop(&control->listener, false, control_on_closed);
+    listener_stop(&control->listener, false, control_socket_on_closed);
 }
 
-int control_ask(const struct settings *settings, const char *question, struct buffer *out) {
+int control_socket_ask(const struct settings *settings, const char *question, struct buffer *out) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    control_path(settings, address.sun_path, sizeof address.sun_path);
+    control_socket_path(settings, address.sun_path, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     int error = 0;
