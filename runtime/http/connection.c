@@ -278,7 +278,7 @@ static void on_end(struct socket *socket) {
     // means that the client has left. A client of our own may have sent all it had to say and wait
     // for the answer; only an endless one is then taken as unwanted.
     if (unfinished ? body->reading && !body->paused && connection->input.size == 0
-                   : connection->proxied || exchange->response.begun)
+                   : connection->proxied || exchange->request.fin_ends || exchange->response.begun)
         connection_lose(connection, 0);
 }
 

@@ -156,10 +156,10 @@ bool http_exchange_read_body(struct http_exchange *exchange, struct http_cursor 
     bool more = true;
     http_exchange_hold(exchange);
     while (more && body->reading && !body->paused && !body->error && exchange->request.connection) {
+        if (cursor->used == cursor->size) break;
         struct slice input = slice_make(cursor->data + cursor->used, cursor->size - cursor->used);
         struct slice part = SLICE("");
         size_t used = 0;
-        if (input.size == 0) break;
         if (exchange->request.content_length == UINT64_MAX) {
             switch (http_chunked_read(&body->chunked, input, &used, &part)) {
             case HTTP_CHUNKED_BAD:

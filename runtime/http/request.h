@@ -24,6 +24,7 @@ struct http_request {
     size_t header_count;
     uint64_t content_length; ///< 0 if there is no body; UINT64_MAX if chunked
     bool http10, keep_alive, upgrade, has_body;
+    bool fin_ends; ///< the handler sets it where a FIN before the answer means that the client left (long polls)
     char remote[SOCKET_ADDRESS_SIZE]; ///< the client's address; from X-Forwarded-For if a trusted proxy sent it
     bool secure;                      ///< X-Forwarded-Proto: https from a trusted proxy
     struct slice log_path;            ///< what the access log shows; set it where the path holds a secret

@@ -377,6 +377,7 @@ static void receive(struct sockjs_endpoint *endpoint, struct http_request *reque
     p->receiver = request;
     p->response_size = 0;
     request->data = p;
+    request->fin_ends = true;
     http_request_on_gone(request, on_gone);
     loop_timer_start(endpoint->loop, &p->timer, endpoint->options.heartbeat_ms);
     begin_response(request, transport, callback);
