@@ -1,0 +1,581 @@
+#include "mariadb/connection.h"
+
+#include <errmsg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    KILL_GRACE_MS = 1000, ///< after a query was killed; then the connection is broken off
+    DRAIN_STEPS = 10000,  ///< a suspended call on a socket that was shut down ends long before
+};
+
+/// One call of the client library that may suspend. `start` and `resume` return what it waits for
+/// (0: it has ended), `ended` the call that comes next, NULL when nothing more is to be done.
+struct connection_call {
+    int (*start)(struct mariadb_connection *c);
+    int (*resume)(struct mariadb_connection *c, int ready);
+    const struct connection_call *(*ended)(struct mariadb_connection *c);
+};
+
+static const struct connection_call call_close;
+
+// ---------------------------------------------------------------- waiting
+
+static void free_poll(uv_handle_t *handle) { memory_free(handle); }
+
+static void drop_poll(struct mariadb_connection *c) {
+    if (!c->poll) return;
+    uv_poll_stop(c->poll);
+    c->poll->data = NULL;
+    uv_close((uv_handle_t *)c->poll, free_poll);
+    c->poll = NULL;
+    c->fd = -1;
+    c->watched = 0;
+}
+
+static void advance(struct mariadb_connection *c, int ready);
+static void report_lost(struct mariadb_connection *c, unsigned code, const char *message);
+
+static void on_ready(uv_poll_t *poll, int status, int events) {
+    struct mariadb_connection *c = poll->data;
+    if (!c) return;
+    if (!c->suspended) {
+        // Nothing was asked: the server closed (stopped, or tired of the idle connection).
+        drop_poll(c);
+        report_lost(c, CR_SERVER_LOST, "closed by the server while idle");
+        return;
+    }
+    int ready = 0;
+    if (events & UV_READABLE) ready |= MYSQL_WAIT_READ;
+    if (events & UV_WRITABLE) ready |= MYSQL_WAIT_WRITE;
+    // On an error let the library make its system call, which then says what it is.
+    if (status < 0) ready = c->watched & (MYSQL_WAIT_READ | MYSQL_WAIT_WRITE);
+    advance(c, ready);
+}
+
+/// What the library waits for changes at every return, and so may the socket while connecting.
+static bool watch(struct mariadb_connection *c, int mask) {
+    int fd = mysql_get_socket(c->mysql);
+    if (fd < 0) return false;
+    if (c->poll && c->fd != fd) drop_poll(c);
+    if (!c->poll) {
+        c->poll = memory_zero(1, sizeof(*c->poll));
+        if (uv_poll_init(&c->loop->uv, c->poll, fd) < 0) {
+            memory_free(c->poll);
+            c->poll = NULL;
+            return false;
+        }
+        c->poll->data = c;
+        c->fd = fd;
+    }
+    int events = 0;
+    if (mask & MYSQL_WAIT_READ) events |= UV_READABLE;
+    if (mask & MYSQL_WAIT_WRITE) events |= UV_WRITABLE;
+    if (mask & MYSQL_WAIT_EXCEPT) events |= UV_PRIORITIZED;
+    c->watched = mask;
+    return uv_poll_start(c->poll, events, on_ready) == 0;
+}
+
+/// Ends a suspended call without the server: the library reads the end of the stream. It must run
+/// to its end, for its stack holds what nobody else could free.
+static void drain(struct mariadb_connection *c) {
+    if (!c->suspended) return;
+    int fd = mysql_get_socket(c->mysql);
+    if (fd >= 0) shutdown(fd, SHUT_RDWR);
+    int mask = c->watched;
+    for (int step = 0; mask && step < DRAIN_STEPS; step++)
+        mask = c->call->resume(c, mask & (MYSQL_WAIT_READ | MYSQL_WAIT_WRITE));
+    if (mask) log_error("mariadb.stuck", LOG_TEXT("name", c->options->name));
+    else if (c->call == &call_close) c->closing->handle = NULL;
+    c->suspended = false;
+}
+
+/// Goes on until a call must wait or nothing more is to be done. The connection may be gone when
+/// `ended` returns NULL.
+static void advance(struct mariadb_connection *c, int ready) {
+    int mask = ready ? c->call->resume(c, ready) : c->call->start(c);
+    for (;;) {
+        if (mask) {
+            c->suspended = true;
+            if (watch(c, mask)) return;
+            c->watched = mask;
+            drain(c);
+        }
+        c->suspended = false;
+        const struct connection_call *next = c->call->ended(c);
+        if (!next) return;
+        c->call = next;
+        mask = next->start(c);
+    }
+}
+
+// ---------------------------------------------------------------- ends
+
+static struct mariadb_job *take_job(struct mariadb_connection *c) {
+    struct mariadb_job *job = c->job;
+    c->job = NULL;
+    return job;
+}
+
+/// The last thing that is done with a connection: the owner frees it in here.
+static void report_lost(struct mariadb_connection *c, unsigned code, const char *message) {
+    struct mariadb_error error = {0};
+    bool connecting = c->state == CONNECTION_CONNECTING;
+    mariadb_error_set(&error, connecting ? MARIADB_UNAVAILABLE : MARIADB_LOST, code, NULL,
+                      "%s (%u)", message, code);
+    loop_timer_stop(c->loop, &c->limit);
+    struct mariadb_job *job = take_job(c);
+    if (job && !job->error.kind) job->error = error;
+    c->owner->on_lost(c, job, &error);
+}
+
+static const struct connection_call *lost(struct mariadb_connection *c) {
+    unsigned code = mysql_errno(c->mysql);
+    char message[400];
+    snprintf(message, sizeof(message), "%s", code ? mysql_error(c->mysql) : "connection lost");
+    report_lost(c, code ? code : CR_SERVER_LOST, message);
+    return NULL;
+}
+
+static const struct connection_call call_absorb;
+
+static const struct connection_call *job_over(struct mariadb_connection *c) {
+    loop_timer_stop(c->loop, &c->limit);
+    if (c->killing) {
+        // The order to kill may still be on its way, and would hit the next statement.
+        mariadb_job_tell(c->job);
+        loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
+        c->stopped = true;
+        return NULL;
+    }
+    if (c->stopped) {
+        // It may also have come when the statement was over already: then this one takes the blow.
+        c->stopped = false;
+        loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
+        return &call_absorb;
+    }
+    c->state = CONNECTION_IDLE;
+    c->statement = NULL;
+    // The poll stays armed for reading: an idle connection that becomes readable is a dead one.
+    if (!watch(c, MYSQL_WAIT_READ)) return lost(c);
+    struct mariadb_job *job = take_job(c);
+    c->owner->on_done(c, job);
+    return NULL;
+}
+
+/// Is the connection of no use after this error?
+static bool fatal(unsigned code) {
+    return (code >= CR_MIN_ERROR && code < 3000) || code >= 5000 || code == 1053 || code == 1927 ||
+           code == 4031;
+}
+
+static void note_sql_error(struct mariadb_job *job, unsigned code, const char *sqlstate,
+                           const char *message) {
+    if (job->error.kind) return;
+    if (code == 1969) { // max_statement_time
+        mariadb_error_set(&job->error, MARIADB_TIMEOUT, code, sqlstate, "%s", message);
+        return;
+    }
+    mariadb_error_set(&job->error, MARIADB_SQL, code, sqlstate, "%s", message);
+}
+
+// ---------------------------------------------------------------- the job: text statements
+
+static int text_start(struct mariadb_connection *c) {
+    return mysql_real_query_start(&c->answer, c->mysql, c->job->sql.data, c->job->sql.size);
+}
+static int text_resume(struct mariadb_connection *c, int ready) {
+    return mysql_real_query_cont(&c->answer, c->mysql, ready);
+}
+static const struct connection_call *text_ended(struct mariadb_connection *c) {
+    if (c->answer) {
+        unsigned code = mysql_errno(c->mysql);
+        if (fatal(code)) return lost(c);
+        note_sql_error(c->job, code, mysql_sqlstate(c->mysql), mysql_error(c->mysql));
+    } else if (mysql_field_count(c->mysql) > 0) {
+        return lost(c); // only statements without a result are sent as text
+    } else {
+        c->job->result.affected = mysql_affected_rows(c->mysql);
+    }
+    return job_over(c);
+}
+static const struct connection_call call_text = {text_start, text_resume, text_ended};
+
+static int absorb_start(struct mariadb_connection *c) {
+    return mysql_real_query_start(&c->answer, c->mysql, "DO 0", 4);
+}
+static const struct connection_call *absorb_ended(struct mariadb_connection *c) {
+    if (c->answer && fatal(mysql_errno(c->mysql))) return lost(c);
+    return job_over(c);
+}
+static const struct connection_call call_absorb = {absorb_start, text_resume, absorb_ended};
+
+// ---------------------------------------------------------------- the job: prepared statements
+
+static const struct connection_call call_prepare, call_execute, call_fetch, call_finish;
+
+static const struct connection_call *statement_failed(struct mariadb_connection *c) {
+    MYSQL_STMT *handle = c->statement->handle;
+    unsigned code = mysql_stmt_errno(handle);
+    if (fatal(code) || fatal(mysql_errno(c->mysql))) {
+        unsigned which = code ? code : mysql_errno(c->mysql);
+        char message[400];
+        snprintf(message, sizeof(message), "%s",
+                 code ? mysql_stmt_error(handle) : mysql_error(c->mysql));
+        report_lost(c, which, message);
+        return NULL;
+    }
+    // 1243, 1615: the server has thrown the statement away, e.g. after too many changes of a table.
+    if ((code == 1243 || code == 1615) && !c->job->retried && !c->job->told) {
+        c->job->retried = true;
+        mariadb_statements_remove(&c->statements, c->statement);
+        c->closing = c->statement;
+        c->statement = NULL;
+        return &call_close;
+    }
+    note_sql_error(c->job, code, mysql_stmt_sqlstate(handle), mysql_stmt_error(handle));
+    return &call_finish;
+}
+
+static int close_start(struct mariadb_connection *c) {
+    return mysql_stmt_close_start(&c->answer_flag, c->closing->handle);
+}
+static int close_resume(struct mariadb_connection *c, int ready) {
+    return mysql_stmt_close_cont(&c->answer_flag, c->closing->handle, ready);
+}
+static const struct connection_call *close_ended(struct mariadb_connection *c) {
+    c->closing->handle = NULL;
+    mariadb_statement_free(c->closing);
+    c->closing = NULL;
+    if (c->job->error.kind) return job_over(c);
+    return &call_prepare;
+}
+static const struct connection_call call_close = {close_start, close_resume, close_ended};
+
+static int prepare_start(struct mariadb_connection *c) {
+    c->statement = mariadb_statement_new(c->mysql, c->job->sql);
+    return mysql_stmt_prepare_start(&c->answer, c->statement->handle, c->job->sql.data,
+                                    c->job->sql.size);
+}
+static int prepare_resume(struct mariadb_connection *c, int ready) {
+    return mysql_stmt_prepare_cont(&c->answer, c->statement->handle, ready);
+}
+static const struct connection_call *prepare_ended(struct mariadb_connection *c) {
+    if (c->answer) {
+        MYSQL_STMT *handle = c->statement->handle;
+        unsigned code = mysql_stmt_errno(handle);
+        if (!fatal(code))
+            note_sql_error(c->job, code, mysql_stmt_sqlstate(handle), mysql_stmt_error(handle));
+        char message[400];
+        snprintf(message, sizeof(message), "%s", mysql_stmt_error(handle));
+        c->closing = c->statement;
+        c->statement = NULL;
+        if (fatal(code)) {
+            report_lost(c, code, message);
+            return NULL;
+        }
+        return &call_close;
+    }
+    mariadb_statements_put(&c->statements, c->statement);
+    return &call_execute;
+}
+static const struct connection_call call_prepare = {prepare_start, prepare_resume, prepare_ended};
+
+static int execute_start(struct mariadb_connection *c) {
+    c->answer = 0;
+    if (!mariadb_statement_bind(c->statement, c->job)) {
+        c->answer = -1;
+        return 0;
+    }
+    return mysql_stmt_execute_start(&c->answer, c->statement->handle);
+}
+static int execute_resume(struct mariadb_connection *c, int ready) {
+    return mysql_stmt_execute_cont(&c->answer, c->statement->handle, ready);
+}
+static const struct connection_call *execute_ended(struct mariadb_connection *c) {
+    MYSQL_STMT *handle = c->statement->handle;
+    if (c->answer == -1) return job_over(c); // wrong number of values: nothing was sent
+    if (c->answer) return statement_failed(c);
+    if (mysql_stmt_field_count(handle) > 0) {
+        if (!mariadb_statement_expect(c->statement, c->job)) return statement_failed(c);
+        return &call_fetch;
+    }
+    c->job->result.affected = mysql_stmt_affected_rows(handle);
+    c->job->result.insert_id = mysql_stmt_insert_id(handle);
+    return &call_finish;
+}
+static const struct connection_call call_execute = {execute_start, execute_resume, execute_ended};
+
+static int fetch_start(struct mariadb_connection *c) {
+    return mysql_stmt_fetch_start(&c->answer, c->statement->handle);
+}
+static int fetch_resume(struct mariadb_connection *c, int ready) {
+    return mysql_stmt_fetch_cont(&c->answer, c->statement->handle, ready);
+}
+static const struct connection_call *fetch_ended(struct mariadb_connection *c) {
+    if (c->answer == MYSQL_NO_DATA) return &call_finish;
+    if (c->answer != 0 && c->answer != MYSQL_DATA_TRUNCATED) return statement_failed(c);
+    // Nobody wants the rest, but it must be read to its end: after mysql_stmt_free_result in the
+    // middle of a result (seen with Connector/C 3.3) the next execution waits for it once more.
+    if (c->job->told || mariadb_statement_row(c->statement, c->job)) return &call_fetch;
+    // Too much: tell now, and let the server stop sending what would only be read to be dropped.
+    mariadb_job_tell(c->job);
+    if (!c->killing && !c->stopped) {
+        c->killing = true;
+        loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
+        c->owner->on_kill(c, c->thread);
+    }
+    return &call_fetch;
+}
+static const struct connection_call call_fetch = {fetch_start, fetch_resume, fetch_ended};
+
+static int finish_start(struct mariadb_connection *c) {
+    return mysql_stmt_free_result_start(&c->answer_flag, c->statement->handle);
+}
+static int finish_resume(struct mariadb_connection *c, int ready) {
+    return mysql_stmt_free_result_cont(&c->answer_flag, c->statement->handle, ready);
+}
+static const struct connection_call *finish_ended(struct mariadb_connection *c) {
+    unsigned code = mysql_errno(c->mysql);
+    if (c->answer_flag && fatal(code)) return lost(c);
+    // A procedure's further results: nothing here asks for them, and they would answer the next.
+    if (c->mysql->server_status & SERVER_MORE_RESULTS_EXIST) {
+        mariadb_error_set(&c->job->error, MARIADB_SQL, CR_COMMANDS_OUT_OF_SYNC, NULL,
+                          "a statement may have one result only");
+        report_lost(c, CR_COMMANDS_OUT_OF_SYNC, "more than one result");
+        return NULL;
+    }
+    return job_over(c);
+}
+static const struct connection_call call_finish = {finish_start, finish_resume, finish_ended};
+
+// ---------------------------------------------------------------- connecting
+
+struct connection_resolve {
+    uv_getaddrinfo_t request;
+    struct mariadb_connection *connection;
+    unsigned attempt;
+};
+
+static int connect_start(struct mariadb_connection *c) {
+    const struct mariadb_options *o = c->options;
+    bool local = o->socket != NULL;
+    return mysql_real_connect_start(&c->answer_mysql, c->mysql, local ? NULL : c->address, o->user,
+                                    o->password, o->database, local ? 0 : o->port, o->socket, 0);
+}
+static int connect_resume(struct mariadb_connection *c, int ready) {
+    return mysql_real_connect_cont(&c->answer_mysql, c->mysql, ready);
+}
+
+/// One statement a round trip: what every statement of the site may rely on.
+static int setup_start(struct mariadb_connection *c) {
+    // Waiting for a row lock ends before the statement's own limit does, so that the error says so.
+    unsigned seconds = c->options->query_ms / 1000;
+    unsigned lock_wait = seconds == 0 || seconds > 30 ? 30 : seconds > 1 ? seconds - 1 : 1;
+    char sql[600];
+    int size = snprintf(
+        sql, sizeof(sql),
+        "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_520_ci, SESSION time_zone = '+00:00', "
+        "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+        "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY', innodb_lock_wait_timeout = %u, "
+        "max_statement_time = %u.%03u",
+        lock_wait, seconds, c->options->query_ms % 1000);
+    return mysql_real_query_start(&c->answer, c->mysql, sql, (unsigned long)size);
+}
+static const struct connection_call *setup_ended(struct mariadb_connection *c) {
+    if (c->answer) return lost(c);
+    loop_timer_stop(c->loop, &c->limit);
+    c->state = CONNECTION_IDLE;
+    if (!watch(c, MYSQL_WAIT_READ)) return lost(c);
+    c->owner->on_up(c);
+    return NULL;
+}
+static const struct connection_call call_setup = {setup_start, text_resume, setup_ended};
+
+static const struct connection_call *connect_ended(struct mariadb_connection *c) {
+    if (!c->answer_mysql) {
+        drop_poll(c); // the library has closed the socket
+        return lost(c);
+    }
+    c->thread = mysql_thread_id(c->mysql);
+    return &call_setup;
+}
+static const struct connection_call call_connect = {connect_start, connect_resume, connect_ended};
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list) {
+    struct connection_resolve *resolve = container_of(request, struct connection_resolve, request);
+    struct mariadb_connection *c = resolve->connection;
+    if (c) {
+        c->resolve = NULL;
+        unsigned count = 0;
+        for (struct addrinfo *a = list; a; a = a->ai_next) count++;
+        // Each attempt takes the next address: a name may have one that nobody listens on.
+        struct addrinfo *chosen = list;
+        for (unsigned i = count ? resolve->attempt % count : 0; i > 0; i--) chosen = chosen->ai_next;
+        if (status == 0 && chosen &&
+            getnameinfo(chosen->ai_addr, chosen->ai_addrlen, c->address, sizeof(c->address), NULL, 0,
+                        NI_NUMERICHOST) == 0) {
+            c->call = &call_connect;
+            advance(c, 0);
+        } else {
+            report_lost(c, CR_UNKNOWN_HOST, "the name of the host was not found");
+        }
+    }
+    uv_freeaddrinfo(list);
+    memory_free(resolve);
+}
+
+static bool is_address(const char *host) {
+    unsigned char ignored[16];
+    return uv_inet_pton(AF_INET, host, ignored) == 0 || uv_inet_pton(AF_INET6, host, ignored) == 0;
+}
+
+static void on_start(struct deferred *deferred) {
+    struct mariadb_connection *c = container_of(deferred, struct mariadb_connection, start);
+    if (c->state != CONNECTION_CONNECTING) {
+        if (c->job->text) {
+            c->call = &call_text;
+        } else if ((c->statement = mariadb_statements_get(&c->statements, c->job->sql))) {
+            c->call = &call_execute;
+        } else if ((c->closing = mariadb_statements_evict(&c->statements))) {
+            c->call = &call_close;
+        } else {
+            c->call = &call_prepare;
+        }
+    } else if (c->options->socket || is_address(c->options->host)) {
+        if (!c->options->socket) snprintf(c->address, sizeof(c->address), "%s", c->options->host);
+        c->call = &call_connect;
+    } else {
+        struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+        int status = uv_getaddrinfo(&c->loop->uv, &c->resolve->request, on_resolved,
+                                    c->options->host, NULL, &hints);
+        if (status < 0) {
+            memory_free(c->resolve);
+            c->resolve = NULL;
+            report_lost(c, CR_UNKNOWN_HOST, uv_strerror(status));
+        }
+        return;
+    }
+    advance(c, 0);
+}
+
+static void on_limit(struct timer *timer) {
+    struct mariadb_connection *c = container_of(timer, struct mariadb_connection, limit);
+    if (c->state == CONNECTION_CONNECTING) {
+        drain(c);
+        drop_poll(c);
+        report_lost(c, CR_CONN_HOST_ERROR, "no answer within the time limit for connecting");
+    } else if (!c->killing && !c->stopped) {
+        mariadb_error_set(&c->job->error, MARIADB_TIMEOUT, 0, NULL, "no answer within %u ms",
+                          c->job->limits.milliseconds);
+        mariadb_job_tell(c->job);
+        c->killing = true;
+        loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
+        c->owner->on_kill(c, c->thread);
+    } else {
+        // Even the order to kill went unheard: the server is stuck or frozen.
+        drain(c);
+        drop_poll(c);
+        report_lost(c, CR_SERVER_LOST, "broken off: the server did not stop the statement");
+    }
+}
+
+struct mariadb_connection *mariadb_connection_new(struct loop *loop,
+                                                  const struct mariadb_options *options,
+                                                  const struct mariadb_connection_owner *owner,
+                                                  void *data, unsigned attempt) {
+    struct mariadb_connection *c = memory_zero(1, sizeof(*c));
+    list_init(&c->link);
+    c->loop = loop;
+    c->options = options;
+    c->owner = owner;
+    c->data = data;
+    c->fd = -1;
+    c->state = CONNECTION_CONNECTING;
+    mariadb_statements_init(&c->statements, options->statements);
+    c->mysql = mysql_init(NULL);
+    if (!c->mysql) abort();
+    unsigned protocol = options->socket ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
+    my_bool off = 0;
+    mysql_options(c->mysql, MYSQL_OPT_NONBLOCK, 0);
+    mysql_options(c->mysql, MYSQL_OPT_PROTOCOL, &protocol);
+    // With reconnection by the library the descriptor's number would stay while the socket under
+    // it changes, and epoll would watch a socket that is gone.
+    mysql_options(c->mysql, MYSQL_OPT_RECONNECT, &off);
+    mysql_options(c->mysql, MYSQL_OPT_LOCAL_INFILE, &(unsigned){0});
+    mysql_options(c->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    mysql_options4(c->mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "footlight");
+    timer_init(&c->limit, on_limit);
+    loop_timer_start(loop, &c->limit, options->connect_ms);
+    if (!options->socket && !is_address(options->host)) {
+        c->resolve = memory_zero(1, sizeof(*c->resolve));
+        c->resolve->connection = c;
+        c->resolve->attempt = attempt;
+    }
+    deferred_init(&c->start, on_start);
+    loop_defer(loop, &c->start);
+    return c;
+}
+
+void mariadb_connection_free(struct mariadb_connection *c) {
+    loop_undefer(&c->start);
+    loop_timer_stop(c->loop, &c->limit);
+    drain(c);
+    drop_poll(c);
+    if (c->resolve) {
+        c->resolve->connection = NULL;
+        if (uv_cancel((uv_req_t *)&c->resolve->request) == UV_EINVAL) memory_free(c->resolve);
+    }
+    list_remove(&c->link);
+    // A peer that does not read must not hold up the farewell: five bytes fit, or the socket has
+    // been shut down above.
+    mysql_close(c->mysql);
+    if (c->closing) {
+        if (c->closing->handle) mysql_stmt_close(c->closing->handle);
+        mariadb_statement_free(c->closing);
+    }
+    if (c->statement && list_empty(&c->statement->link)) { // was still being prepared
+        mysql_stmt_close(c->statement->handle);
+        mariadb_statement_free(c->statement);
+    }
+    mariadb_statements_free(&c->statements);
+    memory_free(c);
+}
+
+void mariadb_connection_run(struct mariadb_connection *c, struct mariadb_job *job) {
+    c->job = job;
+    c->state = CONNECTION_RUNNING;
+    job->started_ns = clock_monotonic_ns();
+    loop_timer_start(c->loop, &c->limit, job->limits.milliseconds);
+    loop_defer(c->loop, &c->start);
+}
+
+void mariadb_connection_abandon(struct mariadb_connection *c) {
+    if (!c->job || c->job->told) return;
+    c->job->told = true;
+    if (c->killing || c->stopped) return;
+    c->killing = true;
+    loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
+    c->owner->on_kill(c, c->thread);
+}
+
+void mariadb_connection_killed(struct mariadb_connection *c) {
+    if (!c->killing) return;
+    c->killing = false;
+    if (!c->stopped) {
+        c->stopped = true; // the statement itself is still to end
+        return;
+    }
+    const struct connection_call *next = job_over(c);
+    if (!next) return;
+    c->call = next;
+    advance(c, 0);
+}
+
+bool mariadb_connection_in_transaction(const struct mariadb_connection *c) {
+    return (c->mysql->server_status & SERVER_STATUS_IN_TRANS) != 0;
+}
