@@ -4,13 +4,13 @@ local cache = require "runtime.cache"
 local log = require "runtime.log"
 local realtime = require "runtime.realtime"
 local redis = require "runtime.redis"
+local streaming = require "runtime.streaming"
 
 local live = {}
 
 local KEEP_SECONDS = 1
 
 local function fields(reply)
-  if reply[1] == nil then return reply end -- already by name
   local map = {}
   for i = 1, #reply, 2 do map[reply[i]] = reply[i + 1] end
   return map
@@ -22,9 +22,8 @@ local function watching(slug)
   return type(presence) == "table" and presence.count or tonumber(presence) or 0
 end
 
-local function entry(slug, reply)
-  local map = fields(reply)
-  if not map.state then return nil end
+local function entry(slug, map)
+  if not map or not map.state then return nil end
   return {
     state = map.state, since = tonumber(map.since) or 0, thumb = map.thumb,
     watching = watching(slug),
@@ -32,13 +31,13 @@ local function entry(slug, reply)
 end
 
 local function read_all()
-  local slugs = redis.call("SMEMBERS", "live")
+  local slugs = streaming.list()
   if #slugs == 0 then return {} end
   local replies = redis.pipeline(function(p)
     for _, slug in ipairs(slugs) do p.call("HGETALL", "live:" .. slug) end
   end)
   local found = {}
-  for i, slug in ipairs(slugs) do found[slug] = entry(slug, replies[i]) end
+  for i, slug in ipairs(slugs) do found[slug] = entry(slug, fields(replies[i])) end
   return found
 end
 
@@ -58,7 +57,7 @@ end
 
 --- The state of one room, fresh.
 function live.of(slug)
-  local ok, found = pcall(function() return entry(slug, redis.call("HGETALL", "live:" .. slug)) end)
+  local ok, found = pcall(function() return entry(slug, streaming.live(slug)) end)
   if not ok then
     log.warn("it is not known whether a room is live", { slug = slug, error = tostring(found) })
   end

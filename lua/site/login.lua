@@ -115,6 +115,10 @@ return function(site)
         values = { name = account.name, url = present.site().url .. "/reset?t=" .. token },
       }, tx)
     end)
+    return req:redirect("/forgot/sent")
+  end)
+
+  site:get("/forgot/sent", function(req)
     return req:render("site/message", {
       heading = req.t("signup.done_title"), text = req.t("forgot.done_text"), mailbox_hint = true,
     })

@@ -21,9 +21,8 @@ end
 function mailbox.latest(count, t)
   local folder = config.get("mail.mailbox")
   local found = {}
-  if not folder or not file.exists(folder) then return found end
   local names = {}
-  for _, name in ipairs(file.list(folder)) do
+  for _, name in ipairs(folder and file.list(folder) or {}) do
     if name:find("%.json$") then names[#names + 1] = name end
   end
   table.sort(names, function(a, b) return a > b end) -- named by time

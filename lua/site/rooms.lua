@@ -13,7 +13,7 @@ local streaming = require "runtime.streaming"
 
 local CREDIT = 1000000
 local HISTORY = 50
-local TICKET_SECONDS = 120 -- to begin playing in; a session may last longer
+local TICKET_SECONDS = 120 -- to begin watching in; a session may last longer
 local TOKEN_SECONDS = 3600
 
 local tip_form = form.define {
@@ -140,6 +140,8 @@ local function send_tip(req)
     local short = math.max(amount - available(req.account), CREDIT)
     return refuse(t("tip.short_error"), 422, values,
       { short_of = format.credits((short + CREDIT - 1) // CREDIT * CREDIT, req.locale) })
+  elseif not result and reason == "frozen" then
+    return refuse(t("tip.frozen"), 409, values)
   elseif not result then
     return refuse(t("tip.repeat_other"), 409, values)
   end

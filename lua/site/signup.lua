@@ -11,6 +11,7 @@ local mail = require "footlight.mail"
 local names = require "site.names"
 local present = require "site.present"
 local router = require "footlight.router"
+local secret = require "footlight.secret"
 
 local LEAST_SECONDS = 2        -- nobody fills the form faster
 local MOST_SECONDS = 24 * 3600
@@ -29,16 +30,14 @@ local resend_form = form.define { { "email", form.email { max = 254 } } }
 local token_form = form.define { { "t", form.text { min = 20, max = 100, pattern = "^[%w_-]+$" } } }
 
 -- The time at which the form was made, so that it cannot be made up: "1700000000.<mac>".
-local function mac_of(text) return crypto.base64url(crypto.sign("cookie", "signup:" .. text)) end
-
 local function stamp()
   local now = tostring(os.time())
-  return now .. "." .. mac_of(now)
+  return now .. "." .. secret.sign("signup:" .. now)
 end
 
 local function seconds_since(text)
   local at, mac = (text or ""):match("^(%d+)%.([%w_-]+)$")
-  if not at or not crypto.equal(mac, mac_of(at)) then return nil end
+  if not at or not secret.signed("signup:" .. at, mac) then return nil end
   return os.time() - tonumber(at)
 end
 
@@ -47,11 +46,7 @@ local function form_page(req, shown, status)
     { form = shown, next_path = req:next_path("/"), started = stamp() }, status)
 end
 
-local function done_page(req)
-  return req:render("site/message", {
-    heading = req.t("signup.done_title"), text = req.t("signup.done_text"), mailbox_hint = true,
-  })
-end
+local function done_page(req) return req:redirect("/signup/sent") end
 
 local function activation_url(token, next_path)
   local url = present.site().url .. "/activate?t=" .. token
@@ -136,6 +131,12 @@ return function(site)
       end
     end
     return done_page(req)
+  end)
+
+  site:get("/signup/sent", function(req)
+    return req:render("site/message", {
+      heading = req.t("signup.done_title"), text = req.t("signup.done_text"), mailbox_hint = true,
+    })
   end)
 
   -- Mail scanners open links: only the button uses the token up.

@@ -113,6 +113,7 @@ return {
   ["tip.short_error"] = "Dafür reichen deine Credits nicht.",
   ["tip.own"] = "Dir selbst kannst du kein Trinkgeld geben.",
   ["tip.offline"] = "{name} nimmt Trinkgeld nur live an.",
+  ["tip.frozen"] = "Deine Credits sind eingefroren, solange eine Zahlung beanstandet ist.",
   ["tip.repeat_other"] = "Dieses Formular wurde schon für ein anderes Trinkgeld benutzt. Es wurde nichts noch einmal berechnet.",
   ["tip.thanks"] = "Du hast {name} {amount} Credits gegeben. Danke!",
   ["tip.thanks_js"] = "Danke!",

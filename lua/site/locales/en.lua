@@ -114,6 +114,7 @@ return {
   ["tip.short_error"] = "You do not have enough credits for this tip.",
   ["tip.own"] = "You cannot tip yourself.",
   ["tip.offline"] = "{name} takes tips only while live.",
+  ["tip.frozen"] = "Your credits are frozen while a payment is disputed.",
   ["tip.repeat_other"] = "This form was already used for another tip. Nothing was charged again.",
   ["tip.thanks"] = "You tipped {name} {amount} credits. Thank you!",
   ["tip.thanks_js"] = "Thank you!",
