@@ -1,5 +1,6 @@
 --- The application: the exports of the web service, made of pages. docs/framework.md describes it.
 local config = require "runtime.config"
+local core = require "runtime.request"
 local csrf = require "footlight.csrf"
 local errors = require "footlight.errors"
 local flash = require "footlight.flash"
@@ -31,12 +32,8 @@ view.filter("bytes", format.bytes)
 view.globals.t = i18n.translator(i18n.default)
 view.globals.locale = i18n.default
 
---- asset("css/site.css") → where the browser finds it. The core knows the hashed names; a name that
--- it does not know is served as it is.
-function view.globals.asset(path)
-  local core = require "runtime.request"
-  return core.asset and core.asset(path) or "/assets/" .. path
-end
+--- asset("css/site.css") → where the browser finds it: the core knows the names with hashes.
+function view.globals.asset(path) return (core.asset_url(path)) end
 
 --- The framework's part, for one request.
 function App:globals(req)

@@ -35,12 +35,6 @@ local function has_control(text, lines)
   return false
 end
 
-local function normalize(text)
-  local ok, core = pcall(require, "runtime.text")
-  if ok and core.nfc then return core.nfc(text) or text end
-  return text
-end
-
 local function trim(text) return text:match("^%s*(.-)%s*$") end
 
 -- Every parse(self, raw, req) returns the value, or nil and the key of an error and its values. `raw`
@@ -59,7 +53,6 @@ function parse.text(self, raw)
   text = self.trim == false and text or trim(text)
   if not self.lines and text:find("[\r\n]") then return nil, "lines" end
   if has_control(text, self.lines) then return nil, "control" end
-  text = normalize(text)
   local key, values = length_errors(self, text)
   if key then return nil, key, values end
   if self.pattern and not text:find(self.pattern) then return nil, "pattern" end
@@ -84,10 +77,9 @@ end
 
 function parse.password(self, raw)
   if raw:find("\0", 1, true) then return nil, "control" end
-  local text = normalize(raw) -- the same keys on two keyboards shall be the same password
-  local key, values = length_errors(self, text)
+  local key, values = length_errors(self, raw)
   if key then return nil, key, values end
-  return text
+  return raw
 end
 
 -- ---- numbers, choices, dates, files ------------------------------------------------------------
@@ -121,7 +113,9 @@ local function options_of(self, req)
   if type(options) == "function" then options = options(req) end
   local known = {}
   for _, option in ipairs(options) do
-    known[type(option) == "table" and option.value or option] = true
+    local value = option
+    if type(option) == "table" then value = option.value end
+    known[value] = true
   end
   return known
 end
@@ -145,8 +139,7 @@ end
 function parse.checkbox() return true end
 
 function parse.date(_, raw)
-  local year, month, day = trim(raw):match("^(%d%d%d%d)-(%d%d)-(%d%d)$")
-  if not year then return nil, "date" end
+  if not trim(raw):find("^%d%d%d%d%-%d%d%-%d%d$") then return nil, "date" end
   -- A date that does not exist becomes another one on the way there and back.
   local seconds = format.seconds(trim(raw))
   if os.date("!%Y-%m-%d", seconds) ~= trim(raw) then return nil, "date" end

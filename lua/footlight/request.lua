@@ -14,10 +14,17 @@ local methods = {}
 --- The fields of the form that was sent: name → text, or a list where a name came more than once, or
 -- a table for a file. Read once; {} if there is no body.
 function methods:fields()
-  if not self.form_fields then
-    self.form_fields = self.has_body == false and {} or self:form() or {}
+  if self.form_fields then return self.form_fields end
+  local fields, files = {}, nil
+  if self.has_body and (self.headers["content-type"] or ""):find("^application/json") then
+    fields = self:json()
+    if type(fields) ~= "table" then errors.raise(400, "the JSON is no object") end
+  elseif self.has_body then
+    fields, files = self:form()
   end
-  return self.form_fields
+  for _, file in ipairs(files or {}) do fields[file.name] = file end
+  self.form_fields = fields
+  return fields
 end
 
 --- A path of this site that may be sent on to: one slash, no backslash, no control characters. Anything

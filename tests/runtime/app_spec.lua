@@ -62,7 +62,7 @@ local function cookie_of(response, name)
 end
 
 describe("the application", function()
-  local exports, log_lines, handled
+  local exports, handled
 
   setup(function()
     sessions = package.loaded["store.sessions"]
@@ -122,7 +122,7 @@ describe("the application", function()
 
   before_each(function()
     package.loaded["store.sessions"] = new_sessions()
-    log_lines, handled = nil, nil
+    handled = nil
     make()
   end)
 
