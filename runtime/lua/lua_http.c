@@ -421,7 +421,7 @@ void lua_http_attach(struct runtime *runtime, struct http_server_options *option
 
 // ---- the module -----------------------------------------------------------------------------
 
-static int asset_url(lua_State *L) { // asset_url(path) → URL, found
+static int asset(lua_State *L) { // asset(path) → URL, found
     const char *path = luaL_checkstring(L, 1);
     struct buffer url = {0};
     bool found = http_assets_url(lua_http_assets(runtime_of(L)), path, &url);
@@ -437,7 +437,7 @@ static int status_text(lua_State *L) {
 }
 
 int lua_open_request(lua_State *L) {
-    static const luaL_Reg functions[] = {{"asset_url", asset_url}, {"dispatch", lua_dispatch},
+    static const luaL_Reg functions[] = {{"asset", asset}, {"dispatch", lua_dispatch},
                                          {"status_text", status_text}, {NULL, NULL}};
     lua_request_metatable(L);
     lua_pop(L, 1);

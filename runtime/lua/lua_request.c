@@ -113,6 +113,41 @@ static void push_cookies(lua_State *L, const struct http_request *request) {
     }
 }
 
+static int query_repeated(lua_State *L) { // [1] query, [2] name; upvalue 1: names that are repeated
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNIL) return 1;
+    lua_pushfstring(L, "the parameter '%s' is given more than once", lua_tostring(L, 2));
+    return lua_request_raise(L, 400, lua_tostring(L, -1));
+}
+
+/// req.query: a string for each name. Asking for one that came twice raises a 400: no handler then
+/// has to think of it, and none can be made to see another value than the one that was checked.
+static void push_query(lua_State *L, struct http_request *request) {
+    lua_push_urlencoded(L, &request->arena, request->query); // [-1] all
+    lua_newtable(L);                                         // [-1] query
+    lua_newtable(L);                                         // [-1] repeated
+    bool any = false;
+    lua_pushnil(L);
+    while (lua_next(L, -4)) { // [-2] name, [-1] value
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, lua_istable(L, -3) ? -5 : -6);
+        any = any || lua_istable(L, -1);
+        lua_pop(L, 1);
+    }
+    if (any) {
+        lua_createtable(L, 0, 1);
+        lua_insert(L, -2);
+        lua_pushcclosure(L, query_repeated, 1);
+        lua_setfield(L, -2, "__index");
+        lua_setmetatable(L, -2);
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_remove(L, -2);
+}
+
 /// Pushes a built-in field; false (nothing pushed) if there is none of that name.
 static bool push_field(lua_State *L, struct lua_exchange *exchange, const char *key) {
     struct http_request *request = exchange->request;
@@ -123,7 +158,8 @@ static bool push_field(lua_State *L, struct lua_exchange *exchange, const char *
     else if (IS("raw_path")) push_slice(L, request->path);
     else if (IS("target")) push_slice(L, request->target);
     else if (IS("query_string")) push_slice(L, request->query);
-    else if (IS("query")) lua_push_urlencoded(L, &request->arena, request->query);
+    else if (IS("query")) push_query(L, request);
+    else if (IS("query_all")) lua_push_urlencoded(L, &request->arena, request->query);
     else if (IS("headers")) push_headers(L, request);
     else if (IS("cookies")) push_cookies(L, request);
     else if (IS("remote")) lua_pushstring(L, request->remote);
