@@ -51,18 +51,16 @@ end
 -- The last lines and the place in the channel behind them, so that nothing falls between the page
 -- and its subscription. Without Redis: an empty chat that starts from nowhere.
 local function chat_of(slug, req)
-  local ok, history, position = pcall(realtime.history, "chat:" .. slug, HISTORY)
+  local ok, history = pcall(realtime.history, "chat:" .. slug, HISTORY)
   if not ok then
     log.warn("the chat is not known", { slug = slug, error = tostring(history) })
     return {}, { offset = 0, epoch = "" }
   end
   local lines = {}
-  for _, item in ipairs(history.messages or history) do
-    lines[#lines + 1] = line_of(item.d or item.data or item.message or item,
-      item.o or item.offset or 0, req)
+  for _, item in ipairs(history.messages) do
+    lines[#lines + 1] = line_of(item.data, item.offset, req)
   end
-  position = position or { offset = history.offset, epoch = history.epoch }
-  return lines, { offset = position.offset or 0, epoch = position.epoch or "" }
+  return lines, { offset = history.offset, epoch = history.epoch }
 end
 
 -- ---- tickets --------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import { credits, session } from "./session.js";
 const MOST_ROWS = 300;
 const NEAR_END = 48; // pixels: closer than this counts as reading along
 
-export function startChat(slug, strings, { onTip = () => {} } = {}) {
+export function startChat(slug, strings, { onPresence = () => {} } = {}) {
   const root = document.querySelector("[data-chat]");
   const log = root.querySelector("[data-chat-log]");
   const list = log.querySelector("ol");
@@ -44,6 +44,13 @@ export function startChat(slug, strings, { onTip = () => {} } = {}) {
     return item;
   }
 
+  function note(text) {
+    const item = document.createElement("li");
+    item.className = "note";
+    item.textContent = text;
+    list.append(item);
+  }
+
   function add(message, meta = {}) {
     if (message.type !== "chat" && message.type !== "tip") return;
     root.querySelector("[data-chat-empty]")?.remove();
@@ -54,19 +61,18 @@ export function startChat(slug, strings, { onTip = () => {} } = {}) {
     while (list.children.length > MOST_ROWS) list.firstElementChild.remove();
     if (follow) toEnd();
     else more.hidden = false;
-    if (message.type === "tip") onTip(message);
   }
 
   const connection = session();
   connection.subscribe(channel, add, {
     offset: Number(root.dataset.offset) || 0,
-    epoch: root.dataset.epoch,
-    // A gap that cannot be filled: what is shown may be old, what comes is new.
-    onGap: () => {},
+    epoch: root.dataset.epoch || undefined,
+    onPresence,
+    // What was missed cannot be had any more: say so where it is missing.
+    onGap: () => note(strings.gap),
   });
   connection.onState((now) => {
     state.textContent = strings[now] ?? "";
-    if (form) form.classList.toggle("hidden", false);
   });
 
   form?.addEventListener("submit", async (event) => {
@@ -77,7 +83,8 @@ export function startChat(slug, strings, { onTip = () => {} } = {}) {
     error.textContent = "";
     try {
       field.value = "";
-      await connection.publish(channel, { text });
+      const { held, reason } = await connection.publish(channel, { text });
+      if (held) note(reason || strings.held);
       toEnd();
     } catch (reason) {
       // Give the text back, unless something new was typed in the meantime.
@@ -110,5 +117,6 @@ export function startChat(slug, strings, { onTip = () => {} } = {}) {
       next.focus();
     }
   });
+  form?.classList.remove("hidden");
   toEnd();
 }

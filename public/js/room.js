@@ -48,20 +48,26 @@ function play(ticket) {
   player = createPlayer(video, {
     ticket, mpegts: box.dataset.mpegts, hls: box.dataset.hls, hlsWorker: box.dataset.hlsWorker,
     onPlaying: () => say(""),
-    onEnded: (reason) => finish(reason === "cut" ? strings.cut : null),
-    onError: () => finish(strings.failed, true),
+    onEnded,
+    onError: () => finish(strings.failed),
   });
 }
 
-function finish(text, again = false) {
+/** Ends playing. With a text, it is for the viewer to begin again; without, the state decides. */
+function finish(text) {
   player?.destroy();
   player = null;
   box.classList.remove("metered");
   meter.hidden = true;
-  if (text) stopped = true;
-  if (text) say(text, { again: again || rate > 0 });
-  else if (state === "live") say(strings.failed, { again: true });
+  stopped = Boolean(text);
+  if (text) say(text, { again: true });
   else describe();
+}
+
+function onEnded(reason) {
+  if (reason === "cut") finish(strings.cut);
+  else if (reason === "offline") finish(null);
+  else finish(strings.failed);
 }
 
 async function start() {
@@ -83,7 +89,7 @@ watchForm?.addEventListener("submit", async (event) => {
   }
 });
 retry.addEventListener("click", start);
-root.querySelector("[data-meter-end]").addEventListener("click", () => finish(strings.ended, true));
+root.querySelector("[data-meter-end]").addEventListener("click", () => finish(strings.ended));
 addEventListener("pagehide", () => player?.destroy());
 
 // ---- state -----------------------------------------------------------------------------------------
@@ -145,13 +151,14 @@ function sheets() {
 }
 
 sheets();
-startChat(slug, strings);
-session().subscribe(`status:${slug}`, onStatus);
-session().onPresence?.(`chat:${slug}`, (count) => {
-  const badge = box.querySelector("[data-watching]");
-  badge.hidden = count < 1 || state !== "live";
-  badge.textContent = strings.watching.replace("%s", count);
+startChat(slug, strings, {
+  onPresence: (count) => {
+    const badge = box.querySelector("[data-watching]");
+    badge.hidden = count < 1 || state !== "live";
+    badge.textContent = strings.watching.replace("%s", count);
+  },
 });
+session().subscribe(`status:${slug}`, onStatus);
 followBalance((balance) => {
   if (!player || rate === 0 || meter.hidden) return;
   const seconds = Math.floor(((balance.paid + balance.bonus + balance.held) / rate) * 60);

@@ -95,6 +95,8 @@ return {
   ["chat.lost"] = "Neu verbinden …",
   ["chat.tipped"] = "gibt {amount} Credits",
   ["chat.tipped_js"] = "gibt %s Credits",
+  ["chat.gap"] = "Hier fehlen einige Nachrichten.",
+  ["chat.held"] = "Deine Nachricht wartet auf die Moderation.",
   ["chat.refused"] = "Die Nachricht wurde nicht gesendet.",
   ["chat.anonymous"] = "Jemand",
   ["role.viewer"] = "Zuschauer",

@@ -96,6 +96,8 @@ return {
   ["chat.lost"] = "Reconnecting …",
   ["chat.tipped"] = "tipped {amount} credits",
   ["chat.tipped_js"] = "tipped %s credits",
+  ["chat.gap"] = "Some messages are missing here.",
+  ["chat.held"] = "Your message waits for a moderator.",
   ["chat.refused"] = "That message was not sent.",
   ["chat.anonymous"] = "Somebody",
   ["role.viewer"] = "Viewer",
