@@ -104,6 +104,7 @@ static void on_show(void *context, const redisReply *reply, const char *error) {
             if (slice_equal(name, SLICE("client"))) record.client = value;
             if (slice_equal(name, SLICE("broadcast"))) record.broadcast = value;
             if (slice_equal(name, SLICE("since"))) slice_to_i64(value, &record.since);
+            if (slice_equal(name, SLICE("began"))) slice_to_i64(value, &record.began);
             if (slice_equal(name, SLICE("model"))) slice_to_i64(value, &record.model);
             if (slice_equal(name, SLICE("started"))) record.started = slice_equal(value, SLICE("1"));
         }

@@ -3,7 +3,7 @@
 #include "base/escape.h"
 
 bool slug_valid(struct slice slug) {
-    if (slug.size < 3 || slug.size > SLUG_LIMIT) return false;
+    if (slug.size == 0 || slug.size > SLUG_LIMIT) return false;
     for (size_t i = 0; i < slug.size; i++) {
         char c = slug.data[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');

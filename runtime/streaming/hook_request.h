@@ -46,7 +46,7 @@ enum {
 /// that says what is wrong with it.
 const char *hook_request_read(struct hook_request *hook, struct arena *arena, struct slice body);
 
-/// 3 to 40 of [a-z0-9-], beginning and ending with a letter or digit: safe as a file name, a URL
+/// 1 to 40 of [a-z0-9-], beginning and ending with a letter or digit: safe as a file name, a URL
 /// part and a stream name. Slugs come from our own pages; names from players must pass this too.
 enum { SLUG_LIMIT = 40 };
 bool slug_valid(struct slice slug);

@@ -73,7 +73,8 @@ struct show {
     char slug[SLUG_LIMIT + 1];
     int64_t model;
     enum show_state state;
-    int64_t since_ms;
+    int64_t since_ms; ///< of the state
+    int64_t began_ms; ///< of the broadcast: the first picture
     char broadcast[SESSION_ID_SIZE]; ///< the session that began it: names it in MariaDB
     bool started;                    ///< its event was written
     bool moving;                     ///< while a page of /stat is read
@@ -177,7 +178,7 @@ void show_publisher_gone(struct show *show, const char *reason);
 /// What live:<slug> says, for a process that comes up.
 struct show_record {
     struct slice slug, state, boot, client, broadcast;
-    int64_t since, model;
+    int64_t since, began, model;
     bool started;
 };
 void show_restore(struct streaming *streaming, const struct show_record *record);

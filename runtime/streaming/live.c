@@ -25,10 +25,11 @@ static void write_state(struct show *show) {
     size_t colon = slice_find(publisher, ':', 0);
     struct slice client = slice_sub(publisher, colon + 1, publisher.size);
     redis_format(redis, NULL, NULL,
-                 "HSET live:%s state %s since %lld boot %s client %b model %lld broadcast %s started %d",
+                 "HSET live:%s state %s since %lld boot %s client %b model %lld broadcast %s started %d "
+                 "began %lld",
                  show->slug, state_names[show->state], (long long)show->since_ms,
                  show->streaming->boot, client.data ? client.data : "", client.size,
-                 (long long)show->model, show->broadcast, show->started ? 1 : 0);
+                 (long long)show->model, show->broadcast, show->started ? 1 : 0, (long long)show->began_ms);
     redis_format(redis, NULL, NULL, "SADD live %s", show->slug);
 }
 
@@ -44,9 +45,9 @@ static void write_event(struct show *show, const char *type, const char *reason)
     // `broadcast` names it: a consumer that reads an event twice knows it again.
     redis_format(show->streaming->options.redis, NULL, NULL,
                  "XADD events MAXLEN ~ 100000 * type %s broadcast %s slug %s model %lld at %lld "
-                 "reason %s",
+                 "began %lld reason %s",
                  type, show->broadcast, show->slug, (long long)show->model,
-                 (long long)clock_wall_ms(), reason);
+                 (long long)clock_wall_ms(), (long long)show->began_ms, reason);
 }
 
 static void free_show(struct show *show) {
@@ -100,7 +101,10 @@ void show_starting(struct session *publisher) {
 void show_first_picture(struct show *show) {
     if (show->state != SHOW_STARTING) return;
     set_state(show, SHOW_LIVE);
-    if (!show->started) write_event(show, "started", "");
+    if (!show->started) {
+        show->began_ms = show->since_ms;
+        write_event(show, "started", "");
+    }
     show->started = true;
     write_state(show);
     announce(show, state_names[SHOW_LIVE]);
@@ -130,6 +134,7 @@ void show_restore(struct streaming *streaming, const struct show_record *record)
     show->model = record->model;
     show->started = record->started;
     show->since_ms = record->since;
+    show->began_ms = record->began;
     snprintf(show->broadcast, sizeof show->broadcast, "%.*s", SLICE_FORMAT(record->broadcast));
 
     char id[SESSION_ID_SIZE];

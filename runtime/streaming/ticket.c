@@ -73,7 +73,7 @@ const char *ticket_read(struct ticket *ticket, struct slice text,
     if (text.size == 0 || text.size > TICKET_TEXT_LIMIT ||
         sodium_base642bin(bytes, sizeof bytes, text.data, text.size, NULL, &size, &end,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
-        end != text.data + text.size || size < HEAD + 3 + MAC ||
+        end != text.data + text.size || size < HEAD + 1 + MAC ||
         size > HEAD + SLUG_LIMIT + MAC || bytes[0] != VERSION || bytes[1] > TICKET_INTERNAL) {
         return "malformed";
     }
