@@ -430,12 +430,16 @@ uint64_t mariadb_session_query(struct mariadb_session *session, struct slice sql
     return job->handle;
 }
 
+struct mariadb_pool *mariadb_session_pool(const struct mariadb_session *session) {
+    return session->pool;
+}
+
 bool mariadb_session_in_transaction(const struct mariadb_session *session) {
     return session->connection && mariadb_connection_in_transaction(session->connection);
 }
 
 void mariadb_session_release(struct mariadb_session *session, bool discard) {
-    struct mariadb_pool *pool = session->pool;
+    struct mariadb_pool *pool = session->pool; // NULL when it was closed meanwhile
     struct mariadb_connection *c = session->connection;
     list_remove(&session->link);
     memory_free(session);
@@ -657,6 +661,7 @@ void mariadb_pool_free(struct mariadb_pool *pool) {
         struct mariadb_session *session = container_of(node, struct mariadb_session, link);
         list_remove(&session->link);
         session->connection = NULL;
+        session->pool = NULL;
     }
     list_take_all(&pool->others, &pool->returned);
     tidy(pool);

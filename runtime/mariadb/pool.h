@@ -113,6 +113,8 @@ uint64_t mariadb_session_query(struct mariadb_session *session, struct slice sql
                                const struct mariadb_cell *values, size_t count,
                                const struct mariadb_limits *limits, mariadb_done_fn *done,
                                void *context);
+/// NULL once the pool was closed; the session can then only be released.
+struct mariadb_pool *mariadb_session_pool(const struct mariadb_session *session);
 bool mariadb_session_in_transaction(const struct mariadb_session *session);
 /// Gives the connection back at any moment, waiting for nothing. A running statement is cancelled
 /// (its callback does not come); an open transaction is rolled back before anyone else gets the
