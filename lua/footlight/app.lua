@@ -33,7 +33,7 @@ view.globals.t = i18n.translator(i18n.default)
 view.globals.locale = i18n.default
 
 --- asset("css/site.css") → where the browser finds it: the core knows the names with hashes.
-function view.globals.asset(path) return (core.asset_url(path)) end
+function view.globals.asset(path) return (core.asset(path)) end
 
 --- The framework's part, for one request.
 function App:globals(req)
@@ -166,13 +166,18 @@ local function add_pages(self, names)
   end
 end
 
+-- `site.checkout` may be the name of a provider of ours, or the address of a payment page elsewhere.
+local function origin_of(url)
+  return type(url) == "string" and url:match("^(https://[%w.:-]+)") or nil
+end
+
 --- Makes the exports of the web service. See docs/framework.md for the options.
 function app.new(options)
   local self = setmetatable({
     router = router.new(), context = options.context, account = options.account,
     error_template = options.errors or "errors/page", login = options.login or "/login",
     development = options.development, site_url = config.get("site.url", ""),
-    csp = security.content_policy(config.get("site.checkout")),
+    csp = security.content_policy(origin_of(config.get("site.checkout"))),
   }, App)
   if self.development == nil then self.development = config.development end
   add_pages(self, options.pages or {})

@@ -126,9 +126,8 @@ function errors.respond(req, app, raised)
   local status = answer and raised.status or status_of(raised)
   local detail = answer and raised.detail or nil
   if not answer then
-    log.error("a request failed", {
-      request = req.id, method = req.method, path = req.path, error = raised.message,
-      trace = raised.trace,
+    log.error("request.failed", {
+      method = req.method, path = req.path, error = raised.message, trace = raised.trace,
     })
   end
   local ok, response = xpcall(function()
@@ -139,8 +138,8 @@ function errors.respond(req, app, raised)
     return page(req, app, status, detail)
   end, errors.handler)
   if not ok then
-    log.error("an error page failed", {
-      request = req.id, error = errors.is(response) and tostring(response) or response.message,
+    log.error("request.error_page_failed", {
+      error = errors.is(response) and tostring(response) or response.message,
     })
     response = plain(status, req)
   end

@@ -27,7 +27,7 @@ function rate_limit.hit(name, key, count, seconds)
     return replies[2], replies[3]
   end)
   if not ok or math.type(used) ~= "integer" then
-    log.warn("a rate limit was not counted", { limit = name, error = tostring(used) })
+    log.warn("rate_limit.not_counted", { limit = name, error = tostring(used) })
     return true
   end
   if used <= count then return true end
@@ -38,7 +38,7 @@ end
 function rate_limit.clear(name, key)
   local redis = require "runtime.redis"
   local ok, reason = pcall(redis.call, "DEL", key_of(name, short(key)))
-  if not ok then log.warn("a rate limit was not cleared", { limit = name, error = reason }) end
+  if not ok then log.warn("rate_limit.not_cleared", { limit = name, error = reason }) end
 end
 
 return rate_limit

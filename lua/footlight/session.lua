@@ -33,7 +33,7 @@ function session.load(req, account_of)
   end
   local ok, row = pcall(function() return store().by_token_hash(secret.hash(token)) end)
   if not ok then
-    log.error("the session is not known", { error = tostring(row) })
+    log.error("session.unknown", { error = tostring(row) })
     req.session_unknown = true
     return
   end
@@ -47,7 +47,7 @@ function session.load(req, account_of)
   local seen = math.tointeger(row.seen_seconds_ago)
   if seen and seen >= TOUCH_SECONDS then
     local touched, reason = pcall(store().touch, row.id)
-    if not touched then log.warn("a session was not touched", { error = tostring(reason) }) end
+    if not touched then log.warn("session.not_touched", { error = tostring(reason) }) end
   end
 end
 

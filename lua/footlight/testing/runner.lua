@@ -1,0 +1,169 @@
+--- Runs busted specs inside the runtime. All of busted runs in one coroutine of the scheduler, so a
+-- test, a before_each or a describe may wait for anything; each has a limit in time. A test fails too
+-- if it logs an error that it did not announce, and a file if it leaves coroutines or waits behind.
+local task = require "runtime.task"
+local inside = require "runtime.testing"
+local testing = require "footlight.testing"
+
+local runner = {}
+
+local LIMIT_SECONDS = 30
+local SETTLE_SECONDS = 1
+
+local function full_name(busted, element)
+  local names = {}
+  while element and element.descriptor ~= "file" and element.descriptor ~= "suite" do
+    table.insert(names, 1, tostring(element.name or element.descriptor))
+    element = busted.context.parent(element)
+  end
+  return table.concat(names, " ")
+end
+
+local function file_of(busted, element)
+  while element and element.descriptor ~= "file" do element = busted.context.parent(element) end
+  return element and element.name or "?"
+end
+
+-- Error lines that nobody announced, as one text; nil if there are none.
+local function unexpected_log()
+  local found = {}
+  for _, line in ipairs(inside.take_log()) do
+    if line.level == "error" and not testing.is_expected(line.text) then
+      found[#found + 1] = line.text
+    end
+  end
+  return found[1] and table.concat(found, "\n")
+end
+
+local Run = {}
+Run.__index = Run
+
+function Run:record(element, status, message, trace)
+  local result = {
+    name = full_name(self.busted, element), file = file_of(self.busted, element), status = status,
+    message = message, line = element.trace and element.trace.currentline,
+    milliseconds = element.duration and math.floor(element.duration * 1000 + 0.5),
+    trace = type(trace) == "table" and trace.traceback or nil,
+  }
+  if result.name == "" then result.name = ("(%s)"):format(element.descriptor or "file") end
+  self.results[#self.results + 1] = result
+  local kind = status == "success" and "passed" or status == "pending" and "skipped" or "failed"
+  self.counts[kind] = self.counts[kind] + 1
+  if self.options.on_result then self.options.on_result(result, kind) end
+end
+
+-- Waits until no more coroutines and waits are there than before the file began.
+function Run:check_leaks(element, before)
+  local give_up = task.monotonic_ms() + SETTLE_SECONDS * 1000
+  local now
+  repeat
+    now = testing.figures()
+    if now.coroutines <= before.coroutines and now.pending <= before.pending then return end
+    task.sleep(0.01)
+  until task.monotonic_ms() > give_up
+  self:record(element, "error", ("the file leaves %d coroutines and %d waits behind"):format(
+    now.coroutines - before.coroutines, now.pending - before.pending))
+end
+
+-- Each call of user code gets a time limit; tests are followed by a look at the log.
+function Run:guard_calls()
+  local busted, run = self.busted, self
+  local safe, get_trace = busted.safe, busted.getTrace
+  local user_code = { it = true, before_each = true, after_each = true, strict_setup = true,
+    strict_teardown = true, lazy_setup = true, lazy_teardown = true, finally = true, file = true }
+
+  -- A tail call, so that the levels of the stack stay what busted expects. The limit is lifted first:
+  -- what has failed by it must still be able to tell.
+  function busted.getTrace(...)
+    inside.limit(nil)
+    return get_trace(...)
+  end
+
+  function busted.safe(descriptor, fn, element)
+    if not user_code[descriptor] or (descriptor == "file" and fn ~= element.run) then
+      return safe(descriptor, fn, element)
+    end
+    local guarded = function()
+      inside.limit(run.options.limit or LIMIT_SECONDS)
+      fn()
+      inside.limit(nil)
+      if descriptor == "it" then
+        local text = unexpected_log()
+        if text then error("the test logs an error that it did not announce:\n" .. text, 0) end
+      end
+    end
+    if descriptor == "it" then
+      testing.is_expected(nil)
+      inside.take_log()
+      if run.options.list then guarded = function() end end
+    elseif run.options.list and descriptor ~= "file" then
+      guarded = function() end
+    end
+    local results = table.pack(safe(descriptor, guarded, element))
+    inside.limit(nil)
+    if descriptor == "it" then testing.reset_clock() end
+    return table.unpack(results, 1, results.n)
+  end
+end
+
+function Run:subscribe()
+  local busted = self.busted
+  local failures = {} -- of the element that runs now
+  local before
+
+  local function on_failure(element, _, message, trace)
+    if element.descriptor == "it" then
+      failures[#failures + 1] = { message = message, trace = trace }
+    else
+      self:record(element, "error", tostring(message), trace)
+    end
+    return nil, true
+  end
+  busted.subscribe({ "failure" }, on_failure)
+  busted.subscribe({ "error" }, on_failure)
+  busted.subscribe({ "test", "start" }, function()
+    failures = {}
+    return nil, true
+  end)
+  busted.subscribe({ "test", "end" }, function(element, _, status)
+    local first = failures[1]
+    self:record(element, status, first and tostring(first.message), first and first.trace)
+    return nil, true
+  end)
+  busted.subscribe({ "file", "start" }, function(element)
+    before = testing.figures()
+    if self.options.on_file then self.options.on_file(element.name) end
+    return nil, true
+  end)
+  busted.subscribe({ "file", "end" }, function(element)
+    if not self.options.list then self:check_leaks(element, before) end
+    return nil, true
+  end)
+end
+
+--- Runs the specs below the paths. Options: filter (a pattern of the full name), seed (shuffles), list
+-- (names only), limit (seconds a test), on_file(name), on_result(result, kind).
+-- Returns { passed =, failed =, skipped = } and the list of results.
+function runner.run(paths, options)
+  local busted = require "busted.core"()
+  require "busted"(busted)
+  local run = setmetatable({ busted = busted, options = options, results = {},
+    counts = { passed = 0, failed = 0, skipped = 0 } }, Run)
+  run:guard_calls()
+  run:subscribe()
+  busted.sort, busted.randomize = false, options.seed ~= nil
+  busted.randomseed = options.seed or 1
+  require "busted.modules.filter_loader"()(busted, {
+    tags = {}, excludeTags = {}, filter = options.filter and { options.filter } or {}, filterOut = {},
+    nokeepgoing = false, suppressPending = false,
+  })
+  local load_files = require "busted.modules.test_file_loader"(busted, { "lua" })
+  load_files(paths, { "_spec%.lua$" }, { excludes = {}, verbose = false, recursive = true })
+  inside.capture(true)
+  local _log <close> = setmetatable({}, { __close = function() inside.capture(false) end })
+  require "busted.execute"(busted)(1, { seed = options.seed, shuffle = options.seed ~= nil, sort = false })
+  busted.publish({ "exit" })
+  return run.counts, run.results
+end
+
+return runner
