@@ -1,9 +1,5 @@
 #include "server/assembly.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "base/log.h"
 #include "base/memory.h"
 #include "billing/wallet.h"
@@ -18,6 +14,10 @@
 #include "redis/client.h"
 #include "server/control_socket.h"
 #include "streaming/streaming.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const struct service_kind kinds[] = {
     {.name = "web", .entry = "site", .db = true, .money = true, .subscriber = true, .web = true},
@@ -40,8 +40,7 @@ const struct service_kind *service_kind_find(const char *name) {
 static void assembly_on_balance(void *context, const struct balance *balance) {
     struct runtime *runtime = context;
     char channel[48], message[200];
-    int channel_size =
-        snprintf(channel, sizeof channel, "bal:%lld", (long long)balance->account);
+    int channel_size = snprintf(channel, sizeof channel, "bal:%lld", (long long)balance->account);
     int size = snprintf(message, sizeof message,
                         "{\"type\":\"balance\",\"paid\":%lld,\"bonus\":%lld,\"held\":%lld,"
                         "\"version\":%lld}",
@@ -127,8 +126,7 @@ static bool assembly_open_streaming(struct assembly *assembly) {
         .on_status = assembly_on_status,
         .context = runtime,
     };
-    const char *wrong =
-        streaming_options_configure(&options, runtime->settings, assembly->boot);
+    const char *wrong = streaming_options_configure(&options, runtime->settings, assembly->boot);
     if (wrong) {
         log_error("service.setting_missing", LOG_TEXT("key", wrong));
         return false;

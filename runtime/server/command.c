@@ -1,12 +1,14 @@
 #include "server/command.h"
 
-#include <ctype.h>
-#include <stdio.h>
-#include <unistd.h>
 #include "base/log.h"
 #include "base/memory.h"
 #include "lua/generation.h"
 #include "server/assembly.h"
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 struct command {
     struct loop loop;
@@ -46,8 +48,47 @@ static bool command_exists(const struct config *config, const char *name) {
     return *name && access(path, R_OK) == 0;
 }
 
-int command_run(struct config *config, const char *name, char **arguments, int count,
-                bool *known) {
+static int command_is_file(const struct dirent *entry) {
+    size_t size = strlen(entry->d_name);
+    return size > 4 && islower((unsigned char)entry->d_name[0]) &&
+           strcmp(entry->d_name + size - 4, ".lua") == 0;
+}
+
+// The text of the first `summary = "…"` in the file, or "".
+static void command_summary(const char *path, char *out, size_t size) {
+    static const char key[] = "summary = \"";
+    char line[1024];
+    *out = '\0';
+    FILE *file = fopen(path, "r");
+    if (!file) return;
+    while (!*out && fgets(line, sizeof line, file)) {
+        char *start = strstr(line, key);
+        char *end = start ? strrchr(start + sizeof key - 1, '"') : NULL;
+        if (end && end > start)
+            snprintf(out, size, "%.*s", (int)(end - start - (int)sizeof key + 1),
+                     start + sizeof key - 1);
+    }
+    fclose(file);
+}
+
+void command_list(const struct config *config) {
+    char path[4096], summary[200];
+    struct dirent **entries;
+    snprintf(path, sizeof path, "%s/lua/commands", config->root);
+    int count = scandir(path, &entries, command_is_file, alphasort);
+    puts("Usage: footlight [--root FOLDER] [--site FILE] COMMAND [ARGUMENT …]\n");
+    printf("  %-12s %s\n", "serve", "run the site: all services, or those named");
+    for (int i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/lua/commands/%s", config->root, entries[i]->d_name);
+        command_summary(path, summary, sizeof summary);
+        printf("  %-12.*s %s\n", (int)strlen(entries[i]->d_name) - 4, entries[i]->d_name, summary);
+        free(entries[i]);
+    }
+    if (count >= 0) free(entries);
+    puts("\n'footlight COMMAND --help' tells what a command takes.");
+}
+
+int command_run(struct config *config, const char *name, char **arguments, int count, bool *known) {
     *known = command_exists(config, name);
     if (!*known) return 2;
     struct command *command = memory_zero(1, sizeof *command);

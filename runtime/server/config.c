@@ -1,11 +1,11 @@
 #include "server/config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 #include "base/log.h"
 #include "base/memory.h"
 #include "lua/config_file.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static bool config_is_root(const char *folder) {
     char path[4096];
@@ -28,7 +28,8 @@ bool config_open(struct config *config, const char *root, const char *site) {
     *config = (struct config){0};
     config->root = config_find_root(root);
     if (!config->root || !config_is_root(config->root)) {
-        fprintf(stderr, "footlight: %s has no conf/footlight.conf.lua; name the folder with --root\n",
+        fprintf(stderr,
+                "footlight: %s has no conf/footlight.conf.lua; name the folder with --root\n",
                 config->root ? config->root : "no folder above this one");
         config_close(config);
         return false;

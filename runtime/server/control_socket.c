@@ -1,5 +1,10 @@
 #include "server/control_socket.h"
 
+#include "base/clock.h"
+#include "base/escape.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "loop/listener.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -7,11 +12,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "base/clock.h"
-#include "base/escape.h"
-#include "base/log.h"
-#include "base/memory.h"
-#include "loop/listener.h"
 
 enum { REQUESTS = 16, QUESTION_MS = 2000, ANSWER_MS = 20000, ASK_MS = 30000 };
 
@@ -134,7 +134,7 @@ static void control_socket_on_accept(struct listener *listener, int fd) {
 }
 
 struct control_socket *control_socket_new(struct loop *loop, const struct config *config,
-                            struct list *processes) {
+                                          struct list *processes) {
     struct control_socket *control = memory_zero(1, sizeof *control);
     control->loop = loop;
     control->config = config;
@@ -149,8 +149,7 @@ struct control_socket *control_socket_new(struct loop *loop, const struct config
     umask(old);
     if (fd < 0) {
         fprintf(stderr, "footlight: %s: %s\n", control->path,
-                fd == -EADDRINUSE ? "another footlight serves this folder already"
-                                  : strerror(-fd));
+                fd == -EADDRINUSE ? "another footlight serves this folder already" : strerror(-fd));
         memory_free(control);
         return NULL;
     }

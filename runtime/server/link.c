@@ -40,4 +40,6 @@ void link_send(struct link *link, struct slice line) {
     socket_write(&link->socket, "\n", 1);
 }
 
-void link_close(struct link *link) { socket_close(&link->socket); }
+void link_close(struct link *link) {
+    socket_close(&link->socket);
+}

@@ -4,7 +4,8 @@
 #include "loop/socket.h"
 
 /// Lines of text over a socket: between the supervisor and its services, and between `footlight
-/// status` and the supervisor. A line is at most LINK_LINE bytes; a peer that sends more is cut off.
+/// status` and the supervisor. A line is at most LINK_LINE bytes; a peer that sends more is cut
+/// off.
 enum { LINK_LINE = 256 * 1024 };
 
 struct link {

@@ -1,3 +1,8 @@
+#include "base/log.h"
+#include "server/command.h"
+#include "server/config.h"
+#include "server/service.h"
+#include "server/supervisor.h"
 #include <getopt.h>
 #include <signal.h>
 #include <sodium.h>
@@ -5,11 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "base/log.h"
-#include "server/command.h"
-#include "server/config.h"
-#include "server/service.h"
-#include "server/supervisor.h"
 
 static const char usage[] =
     "Usage: footlight [--root FOLDER] [--site FILE] COMMAND [ARGUMENT …]\n"
@@ -64,11 +64,20 @@ int main(int count, char **arguments) {
     // '+': the first word that is no option is the command; what follows is the command's.
     while ((option = getopt_long(count, arguments, "+h", options, NULL)) != -1) {
         switch (option) {
-        case 'r': root = optarg; break;
-        case 's': site = *optarg ? optarg : NULL; break;
-        case 'h': fputs(usage, stdout); return 0;
-        case 'v': puts("footlight " FOOTLIGHT_VERSION); return 0;
-        default: return fail("that option is unknown", "");
+        case 'r':
+            root = optarg;
+            break;
+        case 's':
+            site = *optarg ? optarg : NULL;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        case 'v':
+            puts("footlight " FOOTLIGHT_VERSION);
+            return 0;
+        default:
+            return fail("that option is unknown", "");
         }
     }
     const char *name = optind < count ? arguments[optind] : "help";
@@ -86,9 +95,12 @@ int main(int count, char **arguments) {
     } else if (strcmp(name, "service") == 0 && rest_count == 2) {
         log_configure(main_log_level(config.settings), rest[0]);
         status = service_run(&config, rest[0], (unsigned)atoi(rest[1]));
+    } else if (strcmp(name, "help") == 0) {
+        command_list(&config);
+        status = 0;
     } else {
-        // Commands speak to a person: only what needs attention is logged.
-        log_configure(getenv("FOOTLIGHT_DEBUG") ? LOG_DEBUG_LEVEL : LOG_WARN_LEVEL, name);
+        // Commands speak to a person, and say themselves what they could not do.
+        log_configure(getenv("FOOTLIGHT_DEBUG") ? LOG_DEBUG_LEVEL : LOG_ERROR_LEVEL, name);
         bool known;
         status = command_run(&config, name, rest, rest_count, &known);
         if (!known) status = fail("there is no command ", name);

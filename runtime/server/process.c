@@ -1,11 +1,11 @@
 #include "server/process.h"
 
+#include "base/log.h"
+#include "base/memory.h"
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "base/log.h"
-#include "base/memory.h"
 
 enum {
     BACKOFF_MS = 100,       ///< first pause before a restart; doubles
@@ -90,8 +90,7 @@ static void process_on_exit(uv_process_t *handle, int64_t status, int number) {
 // Opens the link; returns the process's end of it, or a negative errno.
 static int process_open_wire(struct process *process) {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-        return -errno;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) return -errno;
     struct wire *wire = memory_zero(1, sizeof *wire);
     wire->process = process;
     wire->link.on_line = wire_on_line;

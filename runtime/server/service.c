@@ -1,22 +1,22 @@
 #include "server/service.h"
 
+#include "base/escape.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "loop/signals.h"
+#include "lua/generation.h"
+#include "lua/lua_http.h"
+#include "realtime/hub.h"
+#include "server/assembly.h"
+#include "server/health.h"
+#include "server/process.h"
+#include "streaming/streaming.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
-#include "base/escape.h"
-#include "base/log.h"
-#include "base/memory.h"
-#include "lua/generation.h"
-#include "lua/lua_http.h"
-#include "loop/signals.h"
-#include "realtime/hub.h"
-#include "server/assembly.h"
-#include "server/health.h"
-#include "server/process.h"
-#include "streaming/streaming.h"
 
 struct service {
     struct loop loop;
@@ -40,8 +40,9 @@ static void service_report(struct service *service) {
     struct lua_generations *generations = service->assembly.runtime.generations;
     const char *error = lua_generations_error(generations);
     struct buffer out = {0};
-    buffer_printf(&out, "{\"generation\":%llu,\"old_generations\":%zu,\"lua_bytes\":%zu,\"running\":%zu,"
-                        "\"connections\":%zu,\"draining\":%s,\"error\":",
+    buffer_printf(&out,
+                  "{\"generation\":%llu,\"old_generations\":%zu,\"lua_bytes\":%zu,\"running\":%zu,"
+                  "\"connections\":%zu,\"draining\":%s,\"error\":",
                   (unsigned long long)lua_generations_number(generations),
                   lua_generations_old(generations), lua_generations_memory(generations),
                   lua_generations_running(generations),

@@ -1,5 +1,11 @@
 #include "server/supervisor.h"
 
+#include "base/log.h"
+#include "base/memory.h"
+#include "loop/listener.h"
+#include "loop/signals.h"
+#include "server/control_socket.h"
+#include "server/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,12 +13,6 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "base/log.h"
-#include "base/memory.h"
-#include "loop/listener.h"
-#include "loop/signals.h"
-#include "server/control_socket.h"
-#include "server/process.h"
 
 const char *const supervisor_services[] = {"web", "realtime", "hooks", "media", "jobs", NULL};
 
@@ -254,7 +254,8 @@ int supervisor_run(struct config *config, char **arguments, const char *const *s
             process_start(container_of(node, struct process, link));
         }
         supervisor_drain_inherited(supervisor);
-        log_info("supervisor.started", LOG_INT("pid", getpid()), LOG_TEXT("version", FOOTLIGHT_VERSION));
+        log_info("supervisor.started", LOG_INT("pid", getpid()),
+                 LOG_TEXT("version", FOOTLIGHT_VERSION));
         loop_run(loop);
         for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
             signals_unwatch(signals[i].watch);
