@@ -98,7 +98,7 @@ return {
     money = { address = "unix:$var/run/redis-money.sock" },
   },
   mariadb = {
-    socket = "$var/run/mariadb.sock", user = "footlight", database = "footlight",
+    socket = "$var/run/mariadb.sock", user = "$database_user", database = "footlight",
     password = secret "mariadb", admin_user = "$service_user",
   },
   secrets = { directory = "$var/secrets" },
@@ -115,6 +115,9 @@ return {
 }
 SITE
 }
+
+# The services' user in MariaDB. Not named like the service user, who is its administrator.
+database_user=footlight_site
 
 # --- servers --------------------------------------------------------------------------------------
 
@@ -149,8 +152,8 @@ create_database() {
     local password
     password=$(< "$var/secrets/mariadb")
     query_mariadb "CREATE DATABASE IF NOT EXISTS footlight CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci;
-        CREATE USER IF NOT EXISTS footlight@localhost;
-        ALTER USER footlight@localhost IDENTIFIED BY '$password';" > "$var/log/mariadb-setup.log" 2>&1 ||
+        CREATE USER IF NOT EXISTS $database_user@localhost;
+        ALTER USER $database_user@localhost IDENTIFIED BY '$password';" > "$var/log/mariadb-setup.log" 2>&1 ||
         fail "the database could not be made" "$var/log/mariadb-setup.log"
 }
 
