@@ -26,8 +26,9 @@ function errors.handler(message)
     -- From the core: input that it refused while a handler read it.
     return setmetatable({ status = message.status, detail = message.reason }, HttpError)
   end
-  local text = type(message) == "table" and message.message or message
-  return { message = tostring(text), trace = debug.traceback(nil, 2) }
+  local text, kind = message, nil
+  if type(message) == "table" then text, kind = message.message or message, message.kind end
+  return { message = tostring(text), kind = kind, trace = debug.traceback(nil, 2) }
 end
 
 local function words(t, status, part)
@@ -108,15 +109,9 @@ local function plain(status, req)
   }
 end
 
--- Store errors say by their kind that the database is away; that is no bug of the page.
+-- A database that does not answer is no bug of the page: its errors say so by their kind.
 local function status_of(bug)
-  local text = bug.message:lower()
-  if text:find("^mariadb") or text:find(" mariadb: ", 1, true) or text:find("db: ", 1, true) then
-    if text:find("connect", 1, true) or text:find("gone", 1, true) or text:find("time", 1, true)
-      or text:find("pool", 1, true) or text:find("unavailable", 1, true) then
-      return 503
-    end
-  end
+  if bug.kind == "unavailable" or bug.kind == "busy" then return 503 end
   return 500
 end
 
