@@ -3,6 +3,7 @@
 local app = require "footlight.app"
 local form = require "footlight.form"
 local secret = require "footlight.secret"
+local testing = require "footlight.testing"
 local view = require "footlight.view"
 
 local templates = {
@@ -154,6 +155,7 @@ describe("the application", function()
   end)
 
   it("sends the security headers with everything, errors too", function()
+    testing.expect_log "request%.failed"
     for _, path in ipairs { "/", "/missing", "/bug", "/none" } do
       local headers = send("GET", path).headers
       assert.matches("default%-src 'none'", headers["Content-Security-Policy"], 1, false)
@@ -201,6 +203,8 @@ describe("the application", function()
   end)
 
   it("answers a bug with 500 and tells nobody where it was", function()
+    testing.expect_log "request%.failed"
+    testing.expect_log("request.failed")
     local response = send("GET", "/bug")
     assert.equal(500, response.status)
     assert.not_matches("app_spec", body(response))
@@ -208,6 +212,8 @@ describe("the application", function()
   end)
 
   it("shows a developer the message, the place and its line", function()
+    testing.expect_log "request%.failed"
+    testing.expect_log("request.failed")
     make { development = true, page = function(site)
       site:get("/bug", function(req) return (require("footlight.i18n").number("x", req.locale)) end)
     end }
@@ -219,6 +225,9 @@ describe("the application", function()
   end)
 
   it("falls back to a line of text when the error page itself is broken", function()
+    testing.expect_log "request%.failed"
+    testing.expect_log "request%.error_page_failed"
+    testing.expect_log("request%.")
     make { errors = "errors/needy", context = function() error("the context is broken") end }
     local response = send("GET", "/")
     assert.equal(500, response.status)
@@ -237,6 +246,8 @@ describe("the application", function()
   end)
 
   it("redirects to local paths only", function()
+    testing.expect_log "request%.failed"
+    testing.expect_log("request.failed")
     for _, path in ipairs { "//evil.example", "https://evil.example", "/%5Cevil.example", "/a%0d%0ab", "" } do
       assert.equal(500, send("GET", "/away?to=" .. path).status, path)
     end
@@ -299,6 +310,8 @@ describe("the application", function()
     end)
 
     it("leave a visitor a guest when the store is away, and pages that need one say 503", function()
+      testing.expect_log "session%.unknown"
+      testing.expect_log("session.unknown")
       local cookies = signed_in(1)
       package.loaded["store.sessions"].by_token_hash = function() error("mariadb: away") end
       assert.equal("Hi guest", body(send("GET", "/", { cookies = cookies })))
