@@ -126,7 +126,7 @@ static bool is_choice(const char *choices, const char *value) {
 }
 
 static bool is_address(const char *value) {
-    if (strncmp(value, "unix:", 5) == 0) return value[5] == '/';
+    if (strncmp(value, "unix:", 5) == 0) return value[5] != '\0';
     const char *colon = strrchr(value, ':');
     uint64_t port;
     return colon && colon != value && slice_to_u64(slice_of(colon + 1), &port) && port < 65536;

@@ -181,6 +181,7 @@ static int push_results(lua_State *L, struct task *task, int index) {
     luaL_checkstack(L, n, "too many results");
     int table = lua_gettop(L);
     for (int i = 1; i <= n; i++) lua_rawgeti(L, table, i);
+    lua_remove(L, table);
     return n;
 }
 

@@ -44,8 +44,8 @@ static bool is_mark(int32_t c) {
 }
 
 // What makes text look like something else than it is, or breaks the line that it stands in.
-static const char *objection(int32_t c, bool multiline) {
-    if (c == '\n' || c == '\t' || c == '\r') return multiline ? NULL : "a line break or tab";
+static const char *objection(int32_t c) {
+    if (c == '\n' || c == '\t' || c == '\r') return NULL;
     if (c < 0x20 || (c >= 0x7F && c < 0xA0)) return "a control character";
     if ((c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069)) return "a character that turns text around";
     if (c == 0x200B || c == 0x2060 || c == 0xFEFF || c == 0xAD || c == 0x115F || c == 0x1160 || c == 0x3164)
@@ -56,8 +56,8 @@ static const char *objection(int32_t c, bool multiline) {
     return NULL;
 }
 
-// clean(text [, multiline]): without spaces at its ends, "\n" for line ends and one space where there
-// were several (single-line only); nil and the reason if it is not UTF-8 or holds what text of people
+// clean(text [, multiline]): without spaces at its ends; one space for any run of spaces, tabs and line
+// ends, or, where several lines are allowed, "\n" for line ends; nil and the reason if it is not UTF-8 or holds what text of people
 // does not need.
 static int clean(lua_State *L) {
     struct slice text = check_text(L, 1);
@@ -67,7 +67,7 @@ static int clean(lua_State *L) {
     size_t at = 0, marks = 0, start = 0;
     int32_t c;
     while (!problem && (c = utf8_next(text, &at)) >= 0) {
-        problem = objection(c, multiline);
+        problem = objection(c);
         marks = is_mark(c) ? marks + 1 : 0;
         if (marks > MARKS_MOST) problem = "too many marks on one letter";
         struct slice piece = slice_sub(text, start, at - start);

@@ -53,4 +53,5 @@ int lua_open_realtime(lua_State *L);  // lua_realtime.c
 int lua_open_streaming(lua_State *L); // lua_streaming.c
 int lua_open_template(lua_State *L);  // lua_template.c
 int lua_open_supervisor(lua_State *L); // lua_supervisor.c
+int lua_open_testing(lua_State *L); // lua_testing.c, for the test service
 #endif

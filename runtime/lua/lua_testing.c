@@ -1,0 +1,120 @@
+// runtime.testing: what the test runner needs of the inside. Only the test service has it.
+#include <dirent.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "lua/lua_task.h"
+
+enum { LINES_MOST = 1000 };
+
+static struct {
+    char *text;
+    enum log_level level;
+} lines[LINES_MOST];
+static size_t line_count;
+
+static void on_line(void *context, enum log_level level, struct slice line) {
+    (void)context;
+    if (line_count == LINES_MOST) return;
+    char *text = memory_alloc(line.size + 1);
+    memcpy(text, line.data, line.size);
+    text[line.size] = '\0';
+    while (line.size > 0 && text[line.size - 1] == '\n') text[--line.size] = '\0';
+    lines[line_count].text = text;
+    lines[line_count++].level = level;
+}
+
+static void forget_lines(void) {
+    for (size_t i = 0; i < line_count; i++) memory_free(lines[i].text);
+    line_count = 0;
+}
+
+// capture(on): log lines are kept for take_log in place of going to standard error.
+static int capture(lua_State *L) {
+    log_set_sink(lua_toboolean(L, 1) ? on_line : NULL, NULL);
+    return 0;
+}
+
+// take_log(): the lines since the last call, as { level =, text = }.
+static int take_log(lua_State *L) {
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    lua_createtable(L, (int)line_count, 0);
+    for (size_t i = 0; i < line_count; i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, names[lines[i].level]);
+        lua_setfield(L, -2, "level");
+        lua_pushstring(L, lines[i].text);
+        lua_setfield(L, -2, "text");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    forget_lines();
+    return 1;
+}
+
+// limit([seconds]): a deadline for the running coroutine from now on, or none; forgets one that has
+// passed. Not task.deadline: that has a protected call, which would cut the stacks of failures short.
+static int limit(lua_State *L) {
+    struct lua_coroutine *co = lua_coroutine_current();
+    if (!co) return luaL_error(L, "no coroutine");
+    task_clear_fate(co);
+    uint64_t at = 0;
+    if (!lua_isnoneornil(L, 1)) at = loop_now(runtime_of(L)->loop) + task_check_seconds(L, 1);
+    lua_coroutine_set_deadline(co, at);
+    return 0;
+}
+
+// set(key, value): changes one setting; nil does not remove. Returns what it was, as text.
+static int set(lua_State *L) {
+    const char *key = luaL_checkstring(L, 1), *value = luaL_tolstring(L, 2, NULL);
+    struct settings *settings = runtime_of(L)->settings;
+    lua_pushstring(L, settings_text(settings, key, NULL));
+    settings_set(settings, key, value);
+    return 1;
+}
+
+// clock_offset(microseconds): added to the wall clock; 0 puts it right.
+static int clock_offset(lua_State *L) {
+    clock_offset_us(luaL_checkinteger(L, 1));
+    return 0;
+}
+
+static void count_handle(uv_handle_t *handle, void *context) {
+    if (!uv_is_closing(handle)) (*(lua_Integer *)context)++;
+}
+
+// figures(): open descriptors and handles of the loop.
+static int figures(lua_State *L) {
+    lua_Integer handles = 0, descriptors = 0;
+    uv_walk(&runtime_of(L)->loop->uv, count_handle, &handles);
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory) {
+        while (readdir(directory)) descriptors++;
+        closedir(directory);
+    }
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, handles);
+    lua_setfield(L, -2, "handles");
+    lua_pushinteger(L, descriptors);
+    lua_setfield(L, -2, "descriptors");
+    return 1;
+}
+
+static int program(lua_State *L) {
+    char path[4096];
+    size_t size = sizeof path;
+    if (uv_exepath(path, &size) != 0) return luaL_error(L, "the program does not find itself");
+    lua_pushlstring(L, path, size);
+    return 1;
+}
+
+int lua_open_testing(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"capture", capture}, {"take_log", take_log},         {"limit", limit},     {"set", set},
+        {"program", program}, {"clock_offset", clock_offset}, {"figures", figures}, {NULL, NULL}};
+    if (strcmp(runtime_of(L)->service, "test") != 0) {
+        return luaL_error(L, "runtime.testing is there in the test service only");
+    }
+    luaL_newlib(L, functions);
+    return 1;
+}
