@@ -1,6 +1,7 @@
 #include "base/utf8.h"
 
 bool utf8_feed(struct utf8_state *state, const void *data, size_t size) {
+    if (size == 0) return true; // data may be NULL
     const unsigned char *p = data, *end = p + size;
     uint8_t needed = state->needed, lower = state->lower, upper = state->upper;
     while (p < end) {

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "http/address.h"
 #include "http/parser.h"
+#include "http/smtp.h"
 
 enum { MOST_RUNNING = 1000, HEADERS_LIMIT = 64 * 1024 };
 
@@ -22,6 +23,7 @@ struct engine {
 struct http_client {
     struct loop *loop;
     struct engine plain, guarded;
+    struct smtp_pool *mails;
     struct list running;
     size_t count, references;
     uint64_t next;
@@ -41,9 +43,9 @@ struct transfer {
     struct engine *engine;
     http_client_handle handle;
     CURL *easy;
-    struct curl_slist *headers, *recipients;
+    struct curl_slist *headers;
     struct buffer body, answer, answer_headers;
-    size_t sent, max;
+    size_t max;
     bool too_large, guard, refused;
     char message[CURL_ERROR_SIZE];
     void (*done)(void *context, const struct http_client_response *response);
@@ -60,7 +62,6 @@ static void transfer_free(struct transfer *transfer) {
     if (transfer->engine->multi) curl_multi_remove_handle(transfer->engine->multi, transfer->easy);
     curl_easy_cleanup(transfer->easy);
     curl_slist_free_all(transfer->headers);
-    curl_slist_free_all(transfer->recipients);
     buffer_free(&transfer->body);
     buffer_free(&transfer->answer);
     buffer_free(&transfer->answer_headers);
@@ -194,6 +195,7 @@ struct http_client *http_client_new(struct loop *loop) {
     client->loop = loop;
     client->references = 1;
     list_init(&client->running);
+    client->mails = smtp_pool_new(loop);
     engine_init(client, &client->plain);
     engine_init(client, &client->guarded);
     client->requests = metrics_counter("footlight_http_client_requests_total",
@@ -207,6 +209,7 @@ void http_client_free(struct http_client *client) {
     if (!client) return;
     client->closing = true;
     list_each(&client->running, node) transfer_free(container_of(node, struct transfer, link));
+    smtp_pool_free(client->mails);
     CURLM *plain = client->plain.multi, *guarded = client->guarded.multi;
     client->plain.multi = client->guarded.multi = NULL;
     curl_multi_cleanup(plain);
@@ -243,16 +246,6 @@ static size_t on_header(char *data, size_t size, size_t count, void *context) {
     return size;
 }
 
-static size_t on_upload(char *to, size_t size, size_t count, void *context) {
-    struct transfer *transfer = context;
-    size_t left = transfer->body.size - transfer->sent;
-    size *= count;
-    if (size > left) size = left;
-    memcpy(to, transfer->body.data + transfer->sent, size);
-    transfer->sent += size;
-    return size;
-}
-
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
     struct transfer *transfer = context;
     (void)purpose;
@@ -267,25 +260,6 @@ static bool header_good(struct slice value) {
     for (size_t i = 0; i < value.size; i++)
         if (value.data[i] == '\r' || value.data[i] == '\n' || value.data[i] == 0) return false;
     return true;
-}
-
-static void set_mail(struct transfer *transfer, const struct http_client_request *request) {
-    CURL *easy = transfer->easy;
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-    curl_easy_setopt(easy, CURLOPT_MAIL_FROM, request->from);
-    for (size_t i = 0; i < request->to_count; i++)
-        transfer->recipients = curl_slist_append(transfer->recipients, request->to[i]);
-    curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, transfer->recipients);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_upload);
-    curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)transfer->body.size);
-    curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)CURLUSESSL_TRY);
-    if (request->username) {
-        curl_easy_setopt(easy, CURLOPT_USERNAME, request->username);
-        curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password ? request->password : "");
-        curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL); // no password in the clear
-    }
 }
 
 static void set_web(struct transfer *transfer, const struct http_client_request *request) {
@@ -332,8 +306,13 @@ http_client_handle http_client_send(struct http_client *client,
                                     const struct http_client_request *request,
                                     void (*done)(void *, const struct http_client_response *),
                                     void *context, const char **error) {
-    *error = client->count >= MOST_RUNNING ? "too many requests are under way" : request_wrong(request);
+    *error = http_client_running(client) >= MOST_RUNNING ? "too many requests are under way" : request_wrong(request);
     if (*error) return 0;
+    if (request->from) {
+        metric_add(client->requests, 1);
+        smtp_send(client->mails, ++client->next, request, done, context);
+        return client->next;
+    }
     struct transfer *transfer = memory_zero(1, sizeof *transfer);
     transfer->client = client;
     transfer->engine = request->guard ? &client->guarded : &client->plain;
@@ -372,8 +351,7 @@ http_client_handle http_client_send(struct http_client *client,
     unsigned timeout = request->timeout_ms ? request->timeout_ms : 10000;
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(timeout < 5000 ? timeout : 5000));
-    if (request->from) set_mail(transfer, request);
-    else set_web(transfer, request);
+    set_web(transfer, request);
     list_push_back(&client->running, &transfer->link);
     client->count++;
     metric_add(client->requests, 1);
@@ -388,6 +366,9 @@ void http_client_cancel(struct http_client *client, http_client_handle handle) {
         transfer_free(transfer);
         return;
     }
+    smtp_cancel(client->mails, handle);
 }
 
-size_t http_client_running(const struct http_client *client) { return client->count; }
+size_t http_client_running(const struct http_client *client) {
+    return client->count + smtp_pool_running(client->mails);
+}

@@ -3,7 +3,7 @@
 #include "base/buffer.h"
 #include "loop/loop.h"
 
-/// Outgoing HTTP and SMTP: libcurl's multi interface on the loop. Connections are pooled; guarded
+/// Outgoing HTTP by libcurl's multi interface on the loop, mail by smtp.h. Connections are pooled; guarded
 /// and unguarded requests never share one, since only a new connection's address can be checked.
 struct http_client;
 struct http_client *http_client_new(struct loop *loop);
