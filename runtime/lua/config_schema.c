@@ -78,6 +78,7 @@ const struct config_key config_schema[] = {
     INTEGER("lua.cpu_ms", 0, HOUR_MS),
     INTEGER("lua.memory", 0, 8LL * GIB),
     INTEGER("lua.coroutines", 16, 1000000),
+    BOOLEAN("lua.collect_eagerly"), // for tests under the sanitizers
 
     INTEGER("crypto.argon2_operations", 1, 20),
     INTEGER("crypto.argon2_memory", 8192, 1LL * GIB),

@@ -267,7 +267,11 @@ struct lua_host *lua_host_new(struct runtime *runtime, uint64_t number) {
     lua_anchor_set(host->L, &host->anchor);
     lua_atpanic(host->L, on_panic);
     lua_setwarnf(host->L, on_warning, NULL);
-    lua_gc(host->L, LUA_GCINC, 200, 200, 0);
+    if (settings_boolean(runtime->settings, "lua.collect_eagerly", false)) {
+        lua_gc(host->L, LUA_GCINC, 1, 1000, 1); // what is not anchored does not live long
+    } else {
+        lua_gc(host->L, LUA_GCINC, 200, 200, 0);
+    }
     lua_pushcfunction(host->L, open_all);
     if (lua_pcall(host->L, 0, 0, 0) != LUA_OK) {
         log_error("lua.open_failed", LOG_TEXT("error", lua_tostring(host->L, -1)));

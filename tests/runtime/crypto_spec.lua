@@ -89,8 +89,9 @@ describe("tokens", function()
     local head, body, mac = token:match("^(.-)%.(.-)%.(.-)$")
     local none = crypto.base64url('{"alg":"none","typ":"JWT"}')
     local other = crypto.base64url('{"sub":"8"}')
-    for _, bad in ipairs { "", "..", "a.b.c", head .. "." .. body, head .. "." .. body .. ".", none .. "." .. body .. ".",
-      none .. "." .. body .. "." .. mac, head .. "." .. other .. "." .. mac, token .. ".x", token .. "x" } do
+    for _, bad in ipairs { "", "..", "a.b.c", head .. "." .. body, head .. "." .. body .. ".",
+      none .. "." .. body .. ".", none .. "." .. body .. "." .. mac,
+      head .. "." .. other .. "." .. mac, token .. ".x", token .. "x" } do
       local claims, why = crypto.jwt_verify(bad, "token")
       assert.is_nil(claims, bad)
       assert.equal("not a token of ours", why)

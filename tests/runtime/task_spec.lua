@@ -28,8 +28,8 @@ describe("task.spawn", function()
 
   it("logs an error that nobody waits for, with the place where it was spawned", function()
     testing.expect_log("lua.task_failed")
-    task.spawn(function() error("lonely") end)
-    task.sleep(0.005)
+    local t = task.spawn(function() error("lonely") end)
+    testing.wait_for(function() return (t:done()) end)
   end)
 
   it("can be waited for by several, before and after its end", function()
@@ -82,14 +82,16 @@ end)
 describe("cancellation", function()
   it("ends a wait at once, closes variables, and cannot be swallowed", function()
     local seen = {}
+    local waiting = false
     local t = task.spawn(function()
-      local _guard <close> = setmetatable({}, { __close = function() seen[#seen + 1] = "closed" end })
+      local _ <close> = setmetatable({}, { __close = function() seen[#seen + 1] = "closed" end })
+      waiting = true
       pcall(task.sleep, 60)
       seen[#seen + 1] = "swallowed"
       task.sleep(60)
       seen[#seen + 1] = "never"
     end)
-    task.sleep(0.001)
+    testing.wait_for(function() return waiting end)
     t:cancel("no longer wanted")
     local ok, why = pcall(t.wait, t)
     assert.is_false(ok)
@@ -154,7 +156,7 @@ describe("semaphore", function()
     local gate, inside, most, list = task.semaphore(3), 0, 0, {}
     for i = 1, 20 do
       list[i] = task.spawn(function()
-        local _permit <close> = gate:acquire()
+        local _ <close> = gate:acquire()
         inside = inside + 1
         most = math.max(most, inside)
         task.sleep(0.001)
@@ -168,11 +170,13 @@ describe("semaphore", function()
 
   it("gives the permit of one that was cancelled to the next", function()
     local gate = task.semaphore(1)
+    local held = false
     local holder = task.spawn(function()
-      local _permit <close> = gate:acquire()
+      local _ <close> = gate:acquire()
+      held = true
       task.sleep(60)
     end)
-    task.sleep(0.001)
+    testing.wait_for(function() return held end)
     local nothing, why = gate:acquire(0.002)
     assert.is_nil(nothing)
     assert.equal("timeout", why)
@@ -193,8 +197,7 @@ describe("channel", function()
       channel:close()
       return #got
     end)
-    task.sleep(0.001)
-    assert.equal(2, #channel)
+    testing.wait_for(function() return #channel == 2 end)
     for value in function() return channel:receive() end do got[#got + 1] = value end
     assert.equal(50, #got)
     assert.equal(50, got[50])
@@ -229,8 +232,7 @@ describe("coroutines of Lua", function()
   it("cannot be resumed by others while they wait", function()
     local inner = coroutine.create(function() task.sleep(0.01) return 1 end)
     local t = task.spawn(function() return select(2, coroutine.resume(inner)) end)
-    task.sleep(0.002)
-    assert.equal("normal", coroutine.status(inner))
+    testing.wait_for(function() return coroutine.status(inner) == "normal" end)
     assert.same({ false, "cannot resume non-suspended coroutine" }, { coroutine.resume(inner) })
     assert.equal(1, t:wait())
   end)

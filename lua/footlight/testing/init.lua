@@ -43,7 +43,7 @@ end
 --- Runs fn(...) with other settings (dotted keys), and puts them back.
 function testing.with_settings(settings, fn, ...)
   local before = {}
-  local _restore <close> = setmetatable({}, { __close = function()
+  local _ <close> = setmetatable({}, { __close = function()
     for key, value in pairs(before) do inside.set(key, value) end
   end })
   for key, value in pairs(settings) do before[key] = inside.set(key, value) or "" end

@@ -167,7 +167,7 @@ function runner.run(paths, options)
   local load_files = require "busted.modules.test_file_loader"(busted, { "lua" })
   load_files(paths, { "_spec%.lua$" }, { excludes = {}, verbose = false, recursive = true })
   inside.capture(true)
-  local _log <close> = setmetatable({}, { __close = function() inside.capture(false) end })
+  local _ <close> = setmetatable({}, { __close = function() inside.capture(false) end })
   require "busted.execute"(busted)(1, { seed = options.seed, shuffle = options.seed ~= nil, sort = false })
   busted.publish({ "exit" })
   return run.counts, run.results
