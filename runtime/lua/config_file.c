@@ -25,7 +25,8 @@ struct load {
     size_t error_size;
 };
 
-__attribute__((format(printf, 2, 3))) static bool fails(struct load *load, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static bool fails(struct load *load, const char *format,
+                                                        ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(load->error, load->error_size, format, arguments);
@@ -44,8 +45,9 @@ static int file_env(lua_State *L) {
 
 static int file_secret(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    luaL_argcheck(L, *name && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == strlen(name), 1,
-                  "a secret's name is a word");
+    luaL_argcheck(L,
+                  *name && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == strlen(name),
+                  1, "a secret's name is a word");
     lua_pushfstring(L, "%s%s", SECRET_MARK, name);
     return 1;
 }
@@ -58,8 +60,8 @@ static void too_long(lua_State *L, lua_Debug *frame) {
 static void push_environment(lua_State *L, const char *root) {
     luaL_requiref(L, "_G", luaopen_base, 0);
     lua_newtable(L); // [-1] environment, [-2] _G
-    for (const char *const *name = (const char *const[]){"tonumber", "tostring", "pairs", "ipairs", "error",
-                                                         "assert", "type", NULL};
+    for (const char *const *name = (const char *const[]){"tonumber", "tostring", "pairs", "ipairs",
+                                                         "error", "assert", "type", NULL};
          *name; name++) {
         lua_getfield(L, -2, *name);
         lua_setfield(L, -2, *name);
@@ -81,10 +83,12 @@ static void push_environment(lua_State *L, const char *root) {
 
 static bool flatten(struct load *load, lua_State *L, int index, const char *prefix, int depth);
 
-static bool flatten_value(struct load *load, lua_State *L, const char *key, int depth) { // [-1] value
+static bool flatten_value(struct load *load, lua_State *L, const char *key,
+                          int depth) { // [-1] value
     char number[32];
     switch (lua_type(L, -1)) {
-    case LUA_TTABLE: return flatten(load, L, lua_gettop(L), key, depth + 1);
+    case LUA_TTABLE:
+        return flatten(load, L, lua_gettop(L), key, depth + 1);
     case LUA_TSTRING: {
         size_t size;
         const char *text = lua_tolstring(L, -1, &size);
@@ -92,7 +96,9 @@ static bool flatten_value(struct load *load, lua_State *L, const char *key, int 
         settings_set(load->settings, key, text);
         return true;
     }
-    case LUA_TBOOLEAN: settings_set(load->settings, key, lua_toboolean(L, -1) ? "true" : "false"); return true;
+    case LUA_TBOOLEAN:
+        settings_set(load->settings, key, lua_toboolean(L, -1) ? "true" : "false");
+        return true;
     case LUA_TNUMBER: {
         int whole;
         lua_Integer value = lua_tointegerx(L, -1, &whole);
@@ -101,12 +107,14 @@ static bool flatten_value(struct load *load, lua_State *L, const char *key, int 
         settings_set(load->settings, key, number);
         return true;
     }
-    default: return fails(load, "%s: %s is a %s", load->file, key, luaL_typename(L, -1));
+    default:
+        return fails(load, "%s: %s is a %s", load->file, key, luaL_typename(L, -1));
     }
 }
 
 static bool flatten(struct load *load, lua_State *L, int index, const char *prefix, int depth) {
-    if (depth > DEPTH_MOST || !lua_checkstack(L, 8)) return fails(load, "%s: tables are too deep", load->file);
+    if (depth > DEPTH_MOST || !lua_checkstack(L, 8))
+        return fails(load, "%s: tables are too deep", load->file);
     lua_pushnil(L);
     while (lua_next(L, index)) {
         char key[256];
@@ -115,9 +123,11 @@ static bool flatten(struct load *load, lua_State *L, int index, const char *pref
         if (lua_type(L, -2) == LUA_TSTRING) {
             size = snprintf(key, sizeof key, "%s%s%s", prefix, dot, lua_tostring(L, -2));
         } else if (lua_isinteger(L, -2)) {
-            size = snprintf(key, sizeof key, "%s%s%lld", prefix, dot, (long long)lua_tointeger(L, -2));
+            size =
+                snprintf(key, sizeof key, "%s%s%lld", prefix, dot, (long long)lua_tointeger(L, -2));
         } else {
-            return fails(load, "%s: a key below '%s' is a %s", load->file, prefix, luaL_typename(L, -2));
+            return fails(load, "%s: a key below '%s' is a %s", load->file, prefix,
+                         luaL_typename(L, -2));
         }
         if ((size_t)size >= sizeof key) return fails(load, "%s: a key is too long", load->file);
         if (!flatten_value(load, L, key, depth)) return false;
@@ -223,7 +233,8 @@ static char *read_word(const char *folder, const char *name) {
     return text;
 }
 
-static bool finish_value(struct load *load, struct settings *settings, const char *key, const char *value) {
+static bool finish_value(struct load *load, struct settings *settings, const char *key,
+                         const char *value) {
     const struct config_key *known = config_key_find(key);
     char *text;
     if (strncmp(value, SECRET_MARK, strlen(SECRET_MARK)) == 0) {
@@ -251,7 +262,8 @@ static bool finish_value(struct load *load, struct settings *settings, const cha
 // var first, then secrets.directory, which stands below it; then everything.
 static bool finish(struct load *load, struct settings *settings) {
     settings_set(settings, "root", load->root);
-    for (const char *const *first = (const char *const[]){"var", "secrets.directory", NULL}; *first; first++) {
+    for (const char *const *first = (const char *const[]){"var", "secrets.directory", NULL}; *first;
+         first++) {
         const char *value = settings_text(settings, *first, NULL);
         if (value && !finish_value(load, settings, *first, value)) return false;
     }

@@ -5,14 +5,22 @@
 
 enum { HOUR_MS = 3600 * 1000, GIB = 1024 * 1024 * 1024 };
 
-#define TEXT(key) {key, CONFIG_TEXT, 0, 0, NULL}
-#define PATH(key) {key, CONFIG_PATH, 0, 0, NULL}
-#define INTEGER(key, low, high) {key, CONFIG_INTEGER, low, high, NULL}
-#define BOOLEAN(key) {key, CONFIG_BOOLEAN, 0, 0, NULL}
-#define CHOICE(key, choices) {key, CONFIG_CHOICE, 0, 0, choices}
-#define ADDRESS(key) {key, CONFIG_ADDRESS, 0, 0, NULL}
-#define URL(key) {key, CONFIG_URL, 0, 0, NULL}
-#define SECRET(key) {key, CONFIG_SECRET, 0, 0, NULL}
+#define TEXT(key)                                                                                  \
+    { key, CONFIG_TEXT, 0, 0, NULL }
+#define PATH(key)                                                                                  \
+    { key, CONFIG_PATH, 0, 0, NULL }
+#define INTEGER(key, low, high)                                                                    \
+    { key, CONFIG_INTEGER, low, high, NULL }
+#define BOOLEAN(key)                                                                               \
+    { key, CONFIG_BOOLEAN, 0, 0, NULL }
+#define CHOICE(key, choices)                                                                       \
+    { key, CONFIG_CHOICE, 0, 0, choices }
+#define ADDRESS(key)                                                                               \
+    { key, CONFIG_ADDRESS, 0, 0, NULL }
+#define URL(key)                                                                                   \
+    { key, CONFIG_URL, 0, 0, NULL }
+#define SECRET(key)                                                                                \
+    { key, CONFIG_SECRET, 0, 0, NULL }
 
 const struct config_key config_schema[] = {
     CHOICE("environment", "development|production|test"),
@@ -137,10 +145,13 @@ const char *config_key_check(const struct config_key *key, const char *value) {
     static char expected[160];
     int64_t number;
     switch (key->kind) {
-    case CONFIG_TEXT: return NULL;
-    case CONFIG_PATH: return *value ? NULL : "a path";
+    case CONFIG_TEXT:
+        return NULL;
+    case CONFIG_PATH:
+        return *value ? NULL : "a path";
     case CONFIG_INTEGER:
-        if (slice_to_i64(slice_of(value), &number) && number >= key->low && number <= key->high) return NULL;
+        if (slice_to_i64(slice_of(value), &number) && number >= key->low && number <= key->high)
+            return NULL;
         snprintf(expected, sizeof expected, "a whole number from %lld to %lld", (long long)key->low,
                  (long long)key->high);
         return expected;
@@ -152,9 +163,12 @@ const char *config_key_check(const struct config_key *key, const char *value) {
         return expected;
     case CONFIG_ADDRESS:
         return is_address(value) ? NULL : "an address, \"unix:/path\" or \"host:port\"";
-    case CONFIG_URL: return strstr(value, "://") ? NULL : "a URL";
+    case CONFIG_URL:
+        return strstr(value, "://") ? NULL : "a URL";
     case CONFIG_SECRET:
-        return strlen(value) == 64 && strspn(value, "0123456789abcdefABCDEF") == 64 ? NULL : "64 hex digits";
+        return strlen(value) == 64 && strspn(value, "0123456789abcdefABCDEF") == 64
+                   ? NULL
+                   : "64 hex digits";
     }
     return "something else";
 }

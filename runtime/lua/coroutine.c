@@ -15,9 +15,13 @@ enum { IDLE_MOST = 256, TURN_MOST = 256, COLLECT_AFTER_MS = 4, COLLECT_SLICE_US 
 static struct handles runs;
 static struct lua_coroutine *current;
 
-struct lua_coroutine *lua_coroutine_current(void) { return current; }
+struct lua_coroutine *lua_coroutine_current(void) {
+    return current;
+}
 
-struct lua_coroutine *lua_coroutine_find(lua_run run) { return handles_get(&runs, run); }
+struct lua_coroutine *lua_coroutine_find(lua_run run) {
+    return handles_get(&runs, run);
+}
 
 struct lua_coroutine *lua_coroutine_of(lua_State *L) {
     struct lua_anchor *anchor = lua_anchor_of(L);
@@ -246,10 +250,11 @@ void lua_host_cancel_all(struct lua_host *host, const char *reason) {
     void (*on_empty)(struct lua_host *) = host->on_empty;
     host->on_empty = NULL;
     list_each(&host->coroutines, node) {
-        lua_coroutine_doom(container_of(node, struct lua_coroutine, link), LUA_FATE_CANCELLED, reason);
+        lua_coroutine_doom(container_of(node, struct lua_coroutine, link), LUA_FATE_CANCELLED,
+                           reason);
     }
-    // Each waits for nothing any more, and every wait that it tries fails. A coroutine that swallows
-    // that for ever runs out of its slices here.
+    // Each waits for nothing any more, and every wait that it tries fails. A coroutine that
+    // swallows that for ever runs out of its slices here.
     for (int round = 0; round < 1000 && host->count > 0; round++) {
         list_each(&host->coroutines, node) {
             struct lua_coroutine *co = container_of(node, struct lua_coroutine, link);

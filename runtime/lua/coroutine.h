@@ -28,7 +28,7 @@ struct lua_coroutine {
     char *reason; ///< of the fate
     bool raised;  ///< the fate has been raised in it at least once
 
-    lua_pending waiting; ///< the operation that it waits for, 0: none
+    lua_pending waiting;  ///< the operation that it waits for, 0: none
     lua_State *resume_on; ///< the thread that yielded (innermost)
     int resume_values;
     bool resume_failed;

@@ -11,18 +11,22 @@ static lua_State *check_coroutine(lua_State *L, int index) {
     return co;
 }
 
-static bool waits(lua_State *co) { return lua_anchor_of(co)->coroutine != NULL; }
+static bool waits(lua_State *co) {
+    return lua_anchor_of(co)->coroutine != NULL;
+}
 
 static const char *status_of(lua_State *L, lua_State *co) {
     if (L == co) return "running";
     lua_Debug frame;
     switch (lua_status(co)) {
-    case LUA_YIELD: return waits(co) ? "normal" : "suspended";
+    case LUA_YIELD:
+        return waits(co) ? "normal" : "suspended";
     case LUA_OK:
         if (lua_getstack(co, 0, &frame)) return "normal";
         if (waits(co)) return "normal"; // the scheduler's own
         return lua_gettop(co) == 0 ? "dead" : "suspended";
-    default: return "dead";
+    default:
+        return "dead";
     }
 }
 
@@ -157,10 +161,14 @@ static int library_close(lua_State *L) {
 
 void lua_coroutine_library(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"close", library_close},     {"create", library_create},
-        {"isyieldable", library_isyieldable}, {"resume", library_resume},
-        {"running", library_running}, {"status", library_status},
-        {"wrap", library_wrap},       {"yield", library_yield},
+        {"close", library_close},
+        {"create", library_create},
+        {"isyieldable", library_isyieldable},
+        {"resume", library_resume},
+        {"running", library_running},
+        {"status", library_status},
+        {"wrap", library_wrap},
+        {"yield", library_yield},
         {NULL, NULL},
     };
     luaL_newlib(L, functions);

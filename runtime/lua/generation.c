@@ -50,9 +50,10 @@ struct lua_generations *lua_generations_new(struct runtime *runtime, const char 
         .cpu_ms = (unsigned)settings_integer(settings, "lua.cpu_ms", 500),
         .memory = (size_t)settings_integer(settings, "lua.memory", 64 * 1024 * 1024),
     };
-    g->reloads = metrics_counter("footlight_lua_loads_total", "Generations of Lua code loaded", NULL);
-    g->failures =
-        metrics_counter("footlight_lua_load_failures_total", "Loads that failed and changed nothing", NULL);
+    g->reloads =
+        metrics_counter("footlight_lua_loads_total", "Generations of Lua code loaded", NULL);
+    g->failures = metrics_counter("footlight_lua_load_failures_total",
+                                  "Loads that failed and changed nothing", NULL);
     return g;
 }
 
@@ -84,7 +85,8 @@ static void collect_modules(struct names *names, const char *root, const char *b
         }
         if (entry->d_type == DT_DIR) {
             collect_modules(names, root, full, depth + 1);
-        } else if (size > 4 && strcmp(name + size - 4, ".lua") == 0 && names->count < MODULES_MOST) {
+        } else if (size > 4 && strcmp(name + size - 4, ".lua") == 0 &&
+                   names->count < MODULES_MOST) {
             full[strlen(full) - 4] = '\0';
             size_t length = strlen(full);
             if (length > 5 && strcmp(full + length - 5, "/init") == 0) full[length - 5] = '\0';
@@ -106,7 +108,8 @@ static void collect_all(struct names *names, const struct lua_generations *g) {
     if (runtime->db) collect_modules(names, runtime->root, "store", 0);
     collect_modules(names, runtime->root, g->entry, 0);
     if (strcmp(runtime->service, "web") == 0) {
-        for (const char *const *folder = (const char *const[]){"studio", "admin", "moderation", NULL};
+        for (const char *const *folder =
+                 (const char *const[]){"studio", "admin", "moderation", NULL};
              *folder; folder++) {
             collect_modules(names, runtime->root, *folder, 0);
         }
@@ -260,8 +263,12 @@ int lua_generations_reload(struct lua_generations *g) {
     return host ? 0 : -1;
 }
 
-const char *lua_generations_error(const struct lua_generations *g) { return g->error; }
-uint64_t lua_generations_number(const struct lua_generations *g) { return g->number; }
+const char *lua_generations_error(const struct lua_generations *g) {
+    return g->error;
+}
+uint64_t lua_generations_number(const struct lua_generations *g) {
+    return g->number;
+}
 
 void lua_generations_on_reload(struct lua_generations *g, void (*changed)(void *context, bool ok),
                                void *context) {
@@ -269,7 +276,9 @@ void lua_generations_on_reload(struct lua_generations *g, void (*changed)(void *
     g->context = context;
 }
 
-static void on_files_changed(void *context) { (void)lua_generations_reload(context); }
+static void on_files_changed(void *context) {
+    (void)lua_generations_reload(context);
+}
 
 void lua_generations_watch(struct lua_generations *g) {
     if (g->watch) return;
@@ -277,7 +286,8 @@ void lua_generations_watch(struct lua_generations *g) {
     static const char *const folders[] = {"lua", "templates", "migrations", "conf"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char path[4096];
-        if ((size_t)snprintf(path, sizeof path, "%s/%s", g->runtime->root, folders[i]) < sizeof path) {
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", g->runtime->root, folders[i]) <
+            sizeof path) {
             watch_add(g->watch, path);
         }
     }
@@ -319,15 +329,16 @@ bool lua_generations_has(struct lua_generations *g, const char *export) {
     return found;
 }
 
-lua_run lua_generations_call(struct lua_generations *g, const char *export,
-                             const struct lua_limits *limits,
-                             int (*push)(lua_State *co, void *context),
-                             void (*done)(void *context, lua_State *co, int results,
-                                          const char *error),
-                             void *context) {
-    struct lua_coroutine *co = g->host ? lua_coroutine_new(g->host, limits ? limits : &g->limits) : NULL;
+lua_run
+lua_generations_call(struct lua_generations *g, const char *export, const struct lua_limits *limits,
+                     int (*push)(lua_State *co, void *context),
+                     void (*done)(void *context, lua_State *co, int results, const char *error),
+                     void *context) {
+    struct lua_coroutine *co =
+        g->host ? lua_coroutine_new(g->host, limits ? limits : &g->limits) : NULL;
     if (!co) {
-        done(context, NULL, 0, g->host ? "too many coroutines: the service is busy" : "no Lua code is loaded");
+        done(context, NULL, 0,
+             g->host ? "too many coroutines: the service is busy" : "no Lua code is loaded");
         return 0;
     }
     co->done = done;
@@ -359,7 +370,9 @@ void lua_cancel(struct lua_generations *g, lua_run run, const char *reason) {
     lua_coroutine_doom(co, LUA_FATE_CANCELLED, text);
 }
 
-size_t lua_generations_memory(const struct lua_generations *g) { return g->host ? g->host->bytes : 0; }
+size_t lua_generations_memory(const struct lua_generations *g) {
+    return g->host ? g->host->bytes : 0;
+}
 
 size_t lua_generations_old(const struct lua_generations *g) {
     size_t count = 0;

@@ -12,7 +12,7 @@ struct handles {
     uint32_t live;
 };
 
-uint64_t handles_add(struct handles *handles, void *value); ///< value is not NULL
+uint64_t handles_add(struct handles *handles, void *value);        ///< value is not NULL
 void *handles_get(const struct handles *handles, uint64_t handle); ///< NULL: it is gone
 void handles_remove(struct handles *handles, uint64_t handle);     ///< a stale handle does nothing
 #endif

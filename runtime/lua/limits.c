@@ -40,7 +40,8 @@ void limits_install(void) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGVTALRM};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
     timer_t timer;
-    const struct itimerspec period = {{0, LIMITS_TICK_MS * 1000000L}, {0, LIMITS_TICK_MS * 1000000L}};
+    const struct itimerspec period = {{0, LIMITS_TICK_MS * 1000000L},
+                                      {0, LIMITS_TICK_MS * 1000000L}};
     if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) != 0 ||
         timer_settime(timer, 0, &period, NULL) != 0) {
         log_error("lua.no_cpu_timer", LOG_TEXT("error", strerror(errno)));
@@ -73,8 +74,8 @@ static void on_hook(lua_State *L, lua_Debug *frame) {
         lua_coroutine_doom(co, LUA_FATE_CPU, reason);
     }
     if (co->fate != LUA_FATE_NONE) {
-        // Code that catches the first error and goes on gets one at each instruction: no loop around
-        // a pcall survives that, and nothing else runs between.
+        // Code that catches the first error and goes on gets one at each instruction: no loop
+        // around a pcall survives that, and nothing else runs between.
         if (co->raised) lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
         lua_coroutine_check(L, co);
     }
@@ -147,8 +148,8 @@ void *limits_allocate(void *context, void *block, size_t old_size, size_t new_si
         return NULL;
     }
     if (new_size > old_size && host->bytes + (new_size - old_size) > host->ceiling) {
-        // Lua collects everything and asks once more before it gives up; by then the message handler
-        // cannot tell where it was, so the place is noted here.
+        // Lua collects everything and asks once more before it gives up; by then the message
+        // handler cannot tell where it was, so the place is noted here.
         struct lua_coroutine *co = lua_coroutine_current();
         if (co && running) {
             struct buffer trace = {0};

@@ -4,8 +4,9 @@
 
 /// Time and memory of coroutines. A timer on the thread's own CPU clock sends a signal for each
 /// LIMITS_TICK_MS of computing (an idle process gets none); the handler arms a hook in the Lua
-/// thread that runs, and the hook, which is an ordinary call in that thread, decides: on to the back
-/// of the queue, or an error. A permanent count hook was measured at 1.9 times the running time.
+/// thread that runs, and the hook, which is an ordinary call in that thread, decides: on to the
+/// back of the queue, or an error. A permanent count hook was measured at 1.9 times the running
+/// time.
 enum { LIMITS_TICK_MS = 10, LIMITS_SLICE_MS = 20 };
 
 void limits_install(void); ///< once a process is enough; more calls do nothing

@@ -1,6 +1,6 @@
 // runtime.cache: a bounded cache for the whole process, which outlives reloads. It keeps texts (the
-// values are encoded by runtime.json), so that no state holds on to another's tables. Least recently
-// used values go first; each has an expiry.
+// values are encoded by runtime.json), so that no state holds on to another's tables. Least
+// recently used values go first; each has an expiry.
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/list.h"
@@ -34,7 +34,9 @@ static struct slice check_key(lua_State *L) {
     return slice_make(key, size);
 }
 
-static uint64_t now_ms(void) { return clock_monotonic_ns() / 1000000; }
+static uint64_t now_ms(void) {
+    return clock_monotonic_ns() / 1000000;
+}
 
 static struct entry *find(struct slice key) {
     struct entry *entry = hash_get(&entries, key);
@@ -86,7 +88,7 @@ static int set(lua_State *L) {
     return 0;
 }
 
-static int delete(lua_State *L) {
+static int delete (lua_State *L) {
     struct entry *entry = hash_get(&entries, check_key(L));
     if (entry) drop(entry);
     return 0;
@@ -98,7 +100,8 @@ static int clear(lua_State *L) {
     const char *prefix = luaL_optlstring(L, 1, "", &size);
     list_each(&order, node) {
         struct entry *entry = container_of(node, struct entry, link);
-        if (slice_starts(slice_make(entry->data, entry->key_size), slice_make(prefix, size))) drop(entry);
+        if (slice_starts(slice_make(entry->data, entry->key_size), slice_make(prefix, size)))
+            drop(entry);
     }
     return 0;
 }

@@ -42,7 +42,8 @@ static int config_section(lua_State *L) {
 }
 
 int lua_open_config(lua_State *L) {
-    static const luaL_Reg functions[] = {{"get", config_get}, {"section", config_section}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"get", config_get}, {"section", config_section}, {NULL, NULL}};
     const struct runtime *runtime = runtime_of(L);
     luaL_newlib(L, functions);
     lua_pushstring(L, runtime->service);

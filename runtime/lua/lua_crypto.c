@@ -27,7 +27,9 @@ static struct slice check_slice(lua_State *L, int index) {
     return slice_make(data, size);
 }
 
-static const unsigned char *bytes_of(struct slice s) { return (const unsigned char *)s.data; }
+static const unsigned char *bytes_of(struct slice s) {
+    return (const unsigned char *)s.data;
+}
 
 static int push_buffer(lua_State *L, struct buffer *buffer) {
     lua_pushlstring(L, buffer->data ? buffer->data : "", buffer->size);
@@ -108,7 +110,8 @@ static int seal(lua_State *L) {
     struct buffer box = {0}, text = {0};
     buffer_append(&box, nonce, sizeof nonce);
     size_t size = data.size + crypto_secretbox_MACBYTES;
-    crypto_secretbox_easy((unsigned char *)buffer_reserve(&box, size), bytes_of(data), data.size, nonce, key);
+    crypto_secretbox_easy((unsigned char *)buffer_reserve(&box, size), bytes_of(data), data.size,
+                          nonce, key);
     buffer_added(&box, size);
     escape_base64url(&text, buffer_slice(&box));
     buffer_free(&box);
@@ -128,8 +131,9 @@ static int unseal(lua_State *L) {
     if (fine) {
         const unsigned char *nonce = (const unsigned char *)box.data;
         size_t size = box.size - crypto_secretbox_NONCEBYTES;
-        fine = crypto_secretbox_open_easy((unsigned char *)buffer_reserve(&text, size),
-                                          nonce + crypto_secretbox_NONCEBYTES, size, nonce, key) == 0;
+        fine =
+            crypto_secretbox_open_easy((unsigned char *)buffer_reserve(&text, size),
+                                       nonce + crypto_secretbox_NONCEBYTES, size, nonce, key) == 0;
         if (fine) buffer_added(&text, size - crypto_secretbox_MACBYTES);
     }
     sodium_memzero(key, sizeof key);
@@ -158,19 +162,36 @@ static int decode(lua_State *L, bool (*read)(struct buffer *, struct slice), con
     return 2;
 }
 
-static int to_hex(lua_State *L) { return encode(L, escape_hex); }
-static int from_hex(lua_State *L) { return decode(L, unescape_hex, "hexadecimal"); }
-static int to_base64(lua_State *L) { return encode(L, escape_base64); }
-static int to_base64url(lua_State *L) { return encode(L, escape_base64url); }
-static int from_base64(lua_State *L) { return decode(L, unescape_base64, "base64"); }
+static int to_hex(lua_State *L) {
+    return encode(L, escape_hex);
+}
+static int from_hex(lua_State *L) {
+    return decode(L, unescape_hex, "hexadecimal");
+}
+static int to_base64(lua_State *L) {
+    return encode(L, escape_base64);
+}
+static int to_base64url(lua_State *L) {
+    return encode(L, escape_base64url);
+}
+static int from_base64(lua_State *L) {
+    return decode(L, unescape_base64, "base64");
+}
 
 int lua_open_crypto(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"random_bytes", random_raw},  {"random_token", random_token}, {"random_below", random_integer},
-        {"sha256", sha256},            {"equal", equal},               {"seal", seal},
-        {"unseal", unseal},            {"hex", to_hex},                {"unhex", from_hex},
-        {"base64", to_base64},         {"base64url", to_base64url},    {"unbase64", from_base64},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"random_bytes", random_raw},
+                                         {"random_token", random_token},
+                                         {"random_below", random_integer},
+                                         {"sha256", sha256},
+                                         {"equal", equal},
+                                         {"seal", seal},
+                                         {"unseal", unseal},
+                                         {"hex", to_hex},
+                                         {"unhex", from_hex},
+                                         {"base64", to_base64},
+                                         {"base64url", to_base64url},
+                                         {"unbase64", from_base64},
+                                         {NULL, NULL}};
     if (sodium_init() < 0) return luaL_error(L, "libsodium cannot start");
     luaL_newlib(L, functions);
     lua_pushboolean(L, 0);

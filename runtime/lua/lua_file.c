@@ -15,7 +15,12 @@
 #include "lua/pending.h"
 #include "lua/runtime.h"
 
-enum { PATH_MOST = 1024, READ_DEFAULT = 16 * 1024 * 1024, READ_MOST = 256 * 1024 * 1024, LIST_MOST = 20000 };
+enum {
+    PATH_MOST = 1024,
+    READ_DEFAULT = 16 * 1024 * 1024,
+    READ_MOST = 256 * 1024 * 1024,
+    LIST_MOST = 20000
+};
 
 enum operation { READ, WRITE, LIST, STAT, MKDIR, REMOVE, RENAME };
 
@@ -104,13 +109,27 @@ static int make_folders(char *path) {
 static void run(void *data) {
     struct job *job = data;
     switch (job->operation) {
-    case READ: job->error = read_file(job); break;
-    case WRITE: job->error = write_file(job); break;
-    case LIST: job->error = list_folder(job); break;
-    case STAT: job->error = lstat(job->path, &job->info) != 0 ? errno : 0; break;
-    case MKDIR: job->error = make_folders(job->path); break;
-    case REMOVE: job->error = remove(job->path) != 0 ? errno : 0; break;
-    case RENAME: job->error = rename(job->path, job->other) != 0 ? errno : 0; break;
+    case READ:
+        job->error = read_file(job);
+        break;
+    case WRITE:
+        job->error = write_file(job);
+        break;
+    case LIST:
+        job->error = list_folder(job);
+        break;
+    case STAT:
+        job->error = lstat(job->path, &job->info) != 0 ? errno : 0;
+        break;
+    case MKDIR:
+        job->error = make_folders(job->path);
+        break;
+    case REMOVE:
+        job->error = remove(job->path) != 0 ? errno : 0;
+        break;
+    case RENAME:
+        job->error = rename(job->path, job->other) != 0 ? errno : 0;
+        break;
     }
 }
 
@@ -120,11 +139,15 @@ static int push_result(lua_State *L, struct job *job) {
     if (job->error) {
         lua_pushnil(L);
         lua_pushfstring(L, "%s: %s", job->path, strerror(job->error));
-        lua_pushstring(L, job->error == ENOENT ? "missing" : job->error == EEXIST ? "exists" : "failed");
+        lua_pushstring(L, job->error == ENOENT   ? "missing"
+                          : job->error == EEXIST ? "exists"
+                                                 : "failed");
         return 3;
     }
     switch (job->operation) {
-    case READ: lua_pushlstring(L, job->data.data ? job->data.data : "", job->data.size); return 1;
+    case READ:
+        lua_pushlstring(L, job->data.data ? job->data.data : "", job->data.size);
+        return 1;
     case LIST: {
         lua_newtable(L);
         lua_Integer n = 0;
@@ -138,14 +161,17 @@ static int push_result(lua_State *L, struct job *job) {
         lua_createtable(L, 0, 3);
         lua_pushinteger(L, job->info.st_size);
         lua_setfield(L, -2, "size");
-        lua_pushinteger(L, (lua_Integer)job->info.st_mtim.tv_sec * 1000 + job->info.st_mtim.tv_nsec / 1000000);
+        lua_pushinteger(L, (lua_Integer)job->info.st_mtim.tv_sec * 1000 +
+                               job->info.st_mtim.tv_nsec / 1000000);
         lua_setfield(L, -2, "modified"); // milliseconds
         lua_pushstring(L, S_ISREG(job->info.st_mode)   ? "file"
                           : S_ISDIR(job->info.st_mode) ? "folder"
                                                        : "other");
         lua_setfield(L, -2, "kind");
         return 1;
-    default: lua_pushboolean(L, 1); return 1;
+    default:
+        lua_pushboolean(L, 1);
+        return 1;
     }
 }
 
@@ -220,11 +246,21 @@ static int file_write(lua_State *L) {
     return submit(L, job);
 }
 
-static int file_list(lua_State *L) { return submit(L, new_job(L, LIST, false)); }
-static int file_stat(lua_State *L) { return submit(L, new_job(L, STAT, false)); }
-static int file_mkdir(lua_State *L) { return submit(L, new_job(L, MKDIR, true)); }
-static int file_remove(lua_State *L) { return submit(L, new_job(L, REMOVE, true)); }
-static int file_rename(lua_State *L) { return submit(L, new_job(L, RENAME, true)); }
+static int file_list(lua_State *L) {
+    return submit(L, new_job(L, LIST, false));
+}
+static int file_stat(lua_State *L) {
+    return submit(L, new_job(L, STAT, false));
+}
+static int file_mkdir(lua_State *L) {
+    return submit(L, new_job(L, MKDIR, true));
+}
+static int file_remove(lua_State *L) {
+    return submit(L, new_job(L, REMOVE, true));
+}
+static int file_rename(lua_State *L) {
+    return submit(L, new_job(L, RENAME, true));
+}
 
 // temp([suffix]): a path below <var>/tmp that nobody uses.
 static int file_temp(lua_State *L) {
@@ -233,16 +269,18 @@ static int file_temp(lua_State *L) {
     char word[40];
     uint64_t bits[2];
     random_bytes(bits, sizeof bits);
-    snprintf(word, sizeof word, "%016llx%016llx", (unsigned long long)bits[0], (unsigned long long)bits[1]);
-    lua_pushfstring(L, "%s/tmp/%s%s", settings_text(runtime_of(L)->settings, "var", "var"), word, suffix);
+    snprintf(word, sizeof word, "%016llx%016llx", (unsigned long long)bits[0],
+             (unsigned long long)bits[1]);
+    lua_pushfstring(L, "%s/tmp/%s%s", settings_text(runtime_of(L)->settings, "var", "var"), word,
+                    suffix);
     return 1;
 }
 
 int lua_open_file(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"read", file_read},     {"write", file_write},   {"list", file_list},
-        {"stat", file_stat},     {"mkdir", file_mkdir},   {"remove", file_remove},
-        {"rename", file_rename}, {"temp", file_temp},     {NULL, NULL}};
+        {"read", file_read},     {"write", file_write}, {"list", file_list},
+        {"stat", file_stat},     {"mkdir", file_mkdir}, {"remove", file_remove},
+        {"rename", file_rename}, {"temp", file_temp},   {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

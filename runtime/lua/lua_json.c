@@ -1,8 +1,8 @@
 // runtime.json. Not lua-cjson: it turns every number into a double, and amounts are integers of 64
 // bits (9007199254740993 came back as 9007199254740992, and 1 as 1.0).
 //
-// Encoding works without any call that may raise, so that its buffer needs no protection; errors come
-// back as texts. The buffers are static: one loop thread, and nothing here yields.
+// Encoding works without any call that may raise, so that its buffer needs no protection; errors
+// come back as texts. The buffers are static: one loop thread, and nothing here yields.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,21 +138,28 @@ static bool encode_value(struct encoder *e, int index) {
     lua_State *L = e->L;
     if (output.size > JSON_SIZE_MOST) return encode_fails(e, "the text becomes too large");
     switch (lua_type(L, index)) {
-    case LUA_TNIL: buffer_append_text(&output, "null"); return true;
-    case LUA_TBOOLEAN: buffer_append_text(&output, lua_toboolean(L, index) ? "true" : "false"); return true;
-    case LUA_TNUMBER: return encode_number(e, index);
+    case LUA_TNIL:
+        buffer_append_text(&output, "null");
+        return true;
+    case LUA_TBOOLEAN:
+        buffer_append_text(&output, lua_toboolean(L, index) ? "true" : "false");
+        return true;
+    case LUA_TNUMBER:
+        return encode_number(e, index);
     case LUA_TSTRING: {
         size_t size;
         const char *text = lua_tolstring(L, index, &size);
         encode_text(slice_make(text, size));
         return true;
     }
-    case LUA_TTABLE: return encode_table(e, index);
+    case LUA_TTABLE:
+        return encode_table(e, index);
     case LUA_TLIGHTUSERDATA:
         if (lua_touserdata(L, index)) break;
         buffer_append_text(&output, "null");
         return true;
-    default: break;
+    default:
+        break;
     }
     return encode_fails(e, "a value is neither table, text, number, boolean nor null");
 }
@@ -187,7 +194,8 @@ static bool decode_fails(struct decoder *d, const char *error) {
 }
 
 static void skip_space(struct decoder *d) {
-    while (d->at < d->end && (*d->at == ' ' || *d->at == '\n' || *d->at == '\r' || *d->at == '\t')) d->at++;
+    while (d->at < d->end && (*d->at == ' ' || *d->at == '\n' || *d->at == '\r' || *d->at == '\t'))
+        d->at++;
 }
 
 static bool take(struct decoder *d, char c) {
@@ -298,7 +306,8 @@ static bool decode_escape(struct decoder *d) { // at: behind the backslash
     uint32_t point = (uint32_t)code;
     if (point >= 0xDC00 && point < 0xE000) return decode_fails(d, "lone surrogate");
     if (point >= 0xD800 && point < 0xDC00) {
-        int low = d->end - d->at >= 6 && d->at[0] == '\\' && d->at[1] == 'u' ? hex_four(d->at + 2) : -1;
+        int low =
+            d->end - d->at >= 6 && d->at[0] == '\\' && d->at[1] == 'u' ? hex_four(d->at + 2) : -1;
         if (low < 0xDC00 || low > 0xDFFF) return decode_fails(d, "lone surrogate");
         d->at += 6;
         point = 0x10000 + ((point - 0xD800) << 10) + ((uint32_t)low - 0xDC00);
@@ -309,7 +318,8 @@ static bool decode_escape(struct decoder *d) { // at: behind the backslash
 
 static bool decode_text(struct decoder *d) { // at: behind the quote
     const char *start = d->at;
-    while (d->at < d->end && *d->at != '"' && *d->at != '\\' && (unsigned char)*d->at >= 0x20) d->at++;
+    while (d->at < d->end && *d->at != '"' && *d->at != '\\' && (unsigned char)*d->at >= 0x20)
+        d->at++;
     if (d->at < d->end && *d->at == '"') { // nothing escaped: most texts
         lua_pushlstring(d->L, start, (size_t)(d->at++ - start));
         return true;
@@ -374,11 +384,20 @@ static bool decode_value(struct decoder *d) {
         d->depth--;
         return fine;
     }
-    case '"': d->at++; return decode_text(d);
-    case 't': lua_pushboolean(d->L, 1); return take_word(d, "true");
-    case 'f': lua_pushboolean(d->L, 0); return take_word(d, "false");
-    case 'n': lua_pushlightuserdata(d->L, NULL); return take_word(d, "null");
-    default: break;
+    case '"':
+        d->at++;
+        return decode_text(d);
+    case 't':
+        lua_pushboolean(d->L, 1);
+        return take_word(d, "true");
+    case 'f':
+        lua_pushboolean(d->L, 0);
+        return take_word(d, "false");
+    case 'n':
+        lua_pushlightuserdata(d->L, NULL);
+        return take_word(d, "null");
+    default:
+        break;
     }
     if (*d->at == '-' || (*d->at >= '0' && *d->at <= '9')) return decode_number(d);
     return decode_fails(d, "unexpected character");
@@ -390,7 +409,8 @@ static int json_decode(lua_State *L) {
     const char *text = luaL_checklstring(L, 1, &size);
     lua_Integer depth = luaL_optinteger(L, 2, JSON_DEPTH);
     luaL_argcheck(L, depth > 0 && depth <= JSON_DEPTH_MOST, 2, "depth out of range");
-    struct decoder d = {.L = L, .start = text, .at = text, .end = text + size, .depth_most = (int)depth};
+    struct decoder d = {
+        .L = L, .start = text, .at = text, .end = text + size, .depth_most = (int)depth};
     bool fine = true;
     if (size > JSON_SIZE_MOST) fine = decode_fails(&d, "too large");
     if (fine && !utf8_valid(slice_make(text, size))) fine = decode_fails(&d, "not valid UTF-8");

@@ -1,5 +1,6 @@
-// runtime.log: log.info("order.paid", { order = 7, amount = 1000 }). The event is a dotted name that
-// never varies; what varies goes into fields. The request id of the running coroutine is added.
+// runtime.log: log.info("order.paid", { order = 7, amount = 1000 }). The event is a dotted name
+// that never varies; what varies goes into fields. The request id of the running coroutine is
+// added.
 #include "base/log.h"
 #include "lua/coroutine.h"
 
@@ -27,7 +28,9 @@ static int write_event(lua_State *L) {
             luaL_argcheck(L, count < FIELDS_MOST + 2, 2, "too many fields");
             const char *name = lua_tostring(L, -2);
             switch (lua_type(L, -1)) {
-            case LUA_TBOOLEAN: fields[count++] = LOG_BOOL(name, lua_toboolean(L, -1)); break;
+            case LUA_TBOOLEAN:
+                fields[count++] = LOG_BOOL(name, lua_toboolean(L, -1));
+                break;
             case LUA_TNUMBER:
                 if (lua_isinteger(L, -1)) {
                     fields[count++] = LOG_INT(name, lua_tointeger(L, -1));
@@ -36,7 +39,8 @@ static int write_event(lua_State *L) {
             default: {
                 size_t size;
                 const char *text = luaL_tolstring(L, -1, &size);
-                fields[count++] = LOG_SLICE(name, slice_make(text, size < VALUE_MOST ? size : VALUE_MOST));
+                fields[count++] =
+                    LOG_SLICE(name, slice_make(text, size < VALUE_MOST ? size : VALUE_MOST));
                 // The text stays on the stack below the key while the fields point at it.
                 lua_insert(L, 3);
                 luaL_checkstack(L, 4, "log");
@@ -53,7 +57,9 @@ int lua_open_log(lua_State *L) {
     static const struct {
         const char *name;
         enum log_level level;
-    } levels[] = {{"debug", LOG_DEBUG_LEVEL}, {"info", LOG_INFO_LEVEL}, {"warn", LOG_WARN_LEVEL},
+    } levels[] = {{"debug", LOG_DEBUG_LEVEL},
+                  {"info", LOG_INFO_LEVEL},
+                  {"warn", LOG_WARN_LEVEL},
                   {"error", LOG_ERROR_LEVEL}};
     lua_createtable(L, 0, 4);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {

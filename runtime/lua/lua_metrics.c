@@ -32,7 +32,8 @@ static const char *push_labels(lua_State *L, int index) {
                       "a label's name is a word in lower case");
         luaL_argcheck(L, count < LABELS_MOST, index, "too many labels");
         int at = count++;
-        for (; at > 0 && strcmp(names[at - 1], lua_tostring(L, -2)) > 0; at--) names[at] = names[at - 1];
+        for (; at > 0 && strcmp(names[at - 1], lua_tostring(L, -2)) > 0; at--)
+            names[at] = names[at - 1];
         names[at] = lua_tostring(L, -2);
         lua_pop(L, 1);
     }
@@ -42,7 +43,8 @@ static const char *push_labels(lua_State *L, int index) {
         lua_getfield(L, index, names[i]);
         size_t size;
         const char *value = luaL_tolstring(L, -1, &size);
-        luaL_argcheck(L, size <= LABEL_SIZE_MOST && !strpbrk(value, "\"\\\n"), index, "bad label value");
+        luaL_argcheck(L, size <= LABEL_SIZE_MOST && !strpbrk(value, "\"\\\n"), index,
+                      "bad label value");
         lua_remove(L, -2);
         lua_pushfstring(L, "%s%s=\"%s\"", i ? "," : "", names[i], value);
         lua_remove(L, -2);
@@ -58,7 +60,8 @@ static int new_metric(lua_State *L) {
     luaL_argcheck(L, is_name(name), 1, "not a metric's name");
     lua_settop(L, 3);
     const char *labels = push_labels(L, 3);
-    if (++made > METRICS_MOST * 100) return luaL_error(L, "too many metrics: keep what counter() returns");
+    if (++made > METRICS_MOST * 100)
+        return luaL_error(L, "too many metrics: keep what counter() returns");
     struct metric_box *box = lua_newuserdatauv(L, sizeof *box, 0);
     box->counter = kind == 0;
     box->metric = kind == 0   ? metrics_counter(name, help, labels)

@@ -26,7 +26,8 @@ static void run(void *data) {
     struct job *job = data;
     if (job->verify) {
         job->fine = crypto_pwhash_str_verify(job->hash, job->password, job->size) == 0;
-        job->outdated = crypto_pwhash_str_needs_rehash(job->hash, job->operations, job->memory) != 0;
+        job->outdated =
+            crypto_pwhash_str_needs_rehash(job->hash, job->operations, job->memory) != 0;
     } else {
         job->fine = crypto_pwhash_str_alg(job->hash, job->password, job->size, job->operations,
                                           job->memory, crypto_pwhash_ALG_ARGON2ID13) == 0;
@@ -75,10 +76,14 @@ static int submit(lua_State *L, const char *hash, int password_index) {
 }
 
 // password_hash(password): a text that holds everything needed to check it.
-static int password_hash(lua_State *L) { return submit(L, NULL, 1); }
+static int password_hash(lua_State *L) {
+    return submit(L, NULL, 1);
+}
 
 // password_verify(hash, password): whether it is right, and whether it should be hashed anew.
-static int password_verify(lua_State *L) { return submit(L, luaL_checkstring(L, 1), 2); }
+static int password_verify(lua_State *L) {
+    return submit(L, luaL_checkstring(L, 1), 2);
+}
 
 void crypto_open_password(lua_State *L) {
     static const luaL_Reg functions[] = {

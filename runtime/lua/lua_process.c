@@ -1,4 +1,5 @@
-// runtime.process: child processes with limits. No shell: a list of arguments is a list of arguments.
+// runtime.process: child processes with limits. No shell: a list of arguments is a list of
+// arguments.
 #include <signal.h>
 
 #include "base/buffer.h"
@@ -7,7 +8,12 @@
 #include "lua/pending.h"
 #include "lua/runtime.h"
 
-enum { ARGUMENTS_MOST = 256, OUTPUT_MOST = 4 * 1024 * 1024, LIMIT_DEFAULT_S = 30, CHILDREN_MOST = 64 };
+enum {
+    ARGUMENTS_MOST = 256,
+    OUTPUT_MOST = 4 * 1024 * 1024,
+    LIMIT_DEFAULT_S = 30,
+    CHILDREN_MOST = 64
+};
 
 struct running {
     lua_pending handle;
@@ -92,8 +98,8 @@ static int run(lua_State *L) {
     const char *arguments[ARGUMENTS_MOST], *environment[ARGUMENTS_MOST];
     read_list(L, 1, arguments);
     luaL_argcheck(L, arguments[0], 1, "no program");
-    struct child_options options = {.arguments = arguments, .on_output = on_output,
-                                    .on_exit = on_exit_status};
+    struct child_options options = {
+        .arguments = arguments, .on_output = on_output, .on_exit = on_exit_status};
     lua_Integer limit = option_integer(L, "limit", LIMIT_DEFAULT_S);
     luaL_argcheck(L, limit > 0 && limit <= 86400, 1, "limit out of range");
     options.limit_ms = (uint64_t)limit * 1000;

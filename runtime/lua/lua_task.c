@@ -1,6 +1,6 @@
-// runtime.task: tasks. A task is a coroutine with a handle; it has limits of its own, as large as its
-// spawner's, and the spawner's request id. It ends on its own account: a request that ends or is
-// cancelled leaves its tasks running, unless it was waiting for them by wait_all.
+// runtime.task: tasks. A task is a coroutine with a handle; it has limits of its own, as large as
+// its spawner's, and the spawner's request id. It ends on its own account: a request that ends or
+// is cancelled leaves its tasks running, unless it was waiting for them by wait_all.
 #include "lua/lua_task.h"
 
 #include <math.h>
@@ -78,7 +78,8 @@ static void on_done(void *context, lua_State *co, int results, const char *error
     task->finished = true;
     task->failed = error != NULL;
     if (error && coroutine->fate != LUA_FATE_CANCELLED && task->waiters.count == 0) {
-        log_error("lua.task_failed", LOG_TEXT("request", coroutine->request_id), LOG_TEXT("error", error));
+        log_error("lua.task_failed", LOG_TEXT("request", coroutine->request_id),
+                  LOG_TEXT("error", error));
     }
     lua_checkstack(co, 8);
     if (!error) { // the results in a table with n
@@ -132,7 +133,9 @@ static int spawn(lua_State *L) {
     return 1;
 }
 
-static struct task *check_task(lua_State *L, int index) { return luaL_checkudata(L, index, TASK); }
+static struct task *check_task(lua_State *L, int index) {
+    return luaL_checkudata(L, index, TASK);
+}
 
 static void cancel_task(struct task *task, const char *reason) {
     struct lua_coroutine *co = lua_coroutine_find(task->run);
@@ -296,9 +299,13 @@ static int wait_list(lua_State *L, int mode) {
 }
 
 // wait_all(tasks [, seconds]): the list of their first results; the first error cancels the rest.
-static int wait_all(lua_State *L) { return wait_list(L, WAIT_ALL); }
+static int wait_all(lua_State *L) {
+    return wait_list(L, WAIT_ALL);
+}
 // wait_any(tasks [, seconds]): the index of one that ended, and its results.
-static int wait_any(lua_State *L) { return wait_list(L, WAIT_ANY); }
+static int wait_any(lua_State *L) {
+    return wait_list(L, WAIT_ANY);
+}
 
 // ---- clocks and figures ---------------------------------------------------------------------
 
@@ -328,12 +335,12 @@ static int figures(lua_State *L) {
 }
 
 int lua_open_task(lua_State *L) {
-    static const luaL_Reg methods[] = {{"wait", wait_one}, {"cancel", cancel}, {"done", done},
+    static const luaL_Reg methods[] = {{"wait", wait_one}, {"cancel", cancel},       {"done", done},
                                        {"__gc", collect},  {"__tostring", describe}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"spawn", spawn},       {"wait_all", wait_all}, {"wait_any", wait_any},
-        {"cancel", cancel},     {"now_ms", now_ms},     {"monotonic_ms", monotonic_ms},
-        {"figures", figures},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"spawn", spawn},       {"wait_all", wait_all},
+                                         {"wait_any", wait_any}, {"cancel", cancel},
+                                         {"now_ms", now_ms},     {"monotonic_ms", monotonic_ms},
+                                         {"figures", figures},   {NULL, NULL}};
     luaL_newmetatable(L, TASK);
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);

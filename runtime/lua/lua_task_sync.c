@@ -1,6 +1,6 @@
 // runtime.task: semaphores and channels between the coroutines of one state. Whoever is woken looks
-// again: between the waking and its turn somebody else may have been quicker, and then it queues once
-// more.
+// again: between the waking and its turn somebody else may have been quicker, and then it queues
+// once more.
 #include "lua/lua_task.h"
 
 #define SEMAPHORE "runtime.semaphore"
@@ -100,7 +100,9 @@ struct channel { // its items are the uservalue table, keys first .. first + cou
     struct waiters senders, receivers;
 };
 
-static struct channel *check_channel(lua_State *L) { return luaL_checkudata(L, 1, CHANNEL); }
+static struct channel *check_channel(lua_State *L) {
+    return luaL_checkudata(L, 1, CHANNEL);
+}
 
 static int send_again(lua_State *L, int values, bool failed);
 
@@ -173,7 +175,8 @@ static int receive_again(lua_State *L, int values, bool failed) {
     return receive_step(L);
 }
 
-// channel:receive([seconds]): the oldest value; nil and "timeout", or "closed" when it is empty too.
+// channel:receive([seconds]): the oldest value; nil and "timeout", or "closed" when it is empty
+// too.
 static int channel_receive(lua_State *L) {
     check_channel(L);
     lua_settop(L, 2);
@@ -225,9 +228,9 @@ void task_open_sync(lua_State *L) {
         {"acquire", acquire}, {"__gc", semaphore_collect}, {NULL, NULL}};
     static const luaL_Reg permit[] = {
         {"release", release}, {"__close", release}, {"__gc", release}, {NULL, NULL}};
-    static const luaL_Reg channel[] = {
-        {"send", channel_send},   {"receive", channel_receive}, {"close", channel_close},
-        {"__len", channel_length}, {"__gc", channel_collect},   {NULL, NULL}};
+    static const luaL_Reg channel[] = {{"send", channel_send},    {"receive", channel_receive},
+                                       {"close", channel_close},  {"__len", channel_length},
+                                       {"__gc", channel_collect}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"semaphore", semaphore_new}, {"channel", channel_new}, {NULL, NULL}};
     new_class(L, SEMAPHORE, semaphore);

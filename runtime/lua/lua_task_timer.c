@@ -61,8 +61,9 @@ static int every_rest(lua_State *L) {
     return lua_pending_yield_then(L, handle, every_due);
 }
 
-// every(seconds, fn): a task that calls fn again and again, that long after the end of the last call.
-// An error is logged and the next call comes all the same. Each call has the spawner's limits.
+// every(seconds, fn): a task that calls fn again and again, that long after the end of the last
+// call. An error is logged and the next call comes all the same. Each call has the spawner's
+// limits.
 static int every(lua_State *L) {
     uint64_t wait = task_check_seconds(L, 1);
     luaL_argcheck(L, wait > 0, 1, "must be more than 0");
@@ -108,7 +109,8 @@ static int deadline(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)before);
     lua_insert(L, 1); // before, mine, fn, arguments
     if (mine != before) lua_coroutine_set_deadline(co, mine);
-    return deadline_after(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, deadline_after), 0);
+    return deadline_after(L, lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, deadline_after),
+                          0);
 }
 
 void task_open_timers(lua_State *L) {

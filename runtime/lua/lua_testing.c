@@ -53,7 +53,8 @@ static int take_log(lua_State *L) {
 }
 
 // limit([seconds]): a deadline for the running coroutine from now on, or none; forgets one that has
-// passed. Not task.deadline: that has a protected call, which would cut the stacks of failures short.
+// passed. Not task.deadline: that has a protected call, which would cut the stacks of failures
+// short.
 static int limit(lua_State *L) {
     struct lua_coroutine *co = lua_coroutine_current();
     if (!co) return luaL_error(L, "no coroutine");

@@ -39,26 +39,30 @@ static bool is_space(int32_t c) {
 }
 
 static bool is_mark(int32_t c) {
-    return (c >= 0x300 && c <= 0x36F) || (c >= 0x483 && c <= 0x489) || (c >= 0x1AB0 && c <= 0x1AFF) ||
-           (c >= 0x1DC0 && c <= 0x1DFF) || (c >= 0x20D0 && c <= 0x20FF) || (c >= 0xFE20 && c <= 0xFE2F);
+    return (c >= 0x300 && c <= 0x36F) || (c >= 0x483 && c <= 0x489) ||
+           (c >= 0x1AB0 && c <= 0x1AFF) || (c >= 0x1DC0 && c <= 0x1DFF) ||
+           (c >= 0x20D0 && c <= 0x20FF) || (c >= 0xFE20 && c <= 0xFE2F);
 }
 
 // What makes text look like something else than it is, or breaks the line that it stands in.
 static const char *objection(int32_t c) {
     if (c == '\n' || c == '\t' || c == '\r') return NULL;
     if (c < 0x20 || (c >= 0x7F && c < 0xA0)) return "a control character";
-    if ((c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069)) return "a character that turns text around";
-    if (c == 0x200B || c == 0x2060 || c == 0xFEFF || c == 0xAD || c == 0x115F || c == 0x1160 || c == 0x3164)
+    if ((c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069))
+        return "a character that turns text around";
+    if (c == 0x200B || c == 0x2060 || c == 0xFEFF || c == 0xAD || c == 0x115F || c == 0x1160 ||
+        c == 0x3164)
         return "an invisible character";
     if (c == 0x2028 || c == 0x2029) return "a line separator";
     if (c >= 0xE0000 && c <= 0xE007F) return "a tag character";
-    if ((c & 0xFFFE) == 0xFFFE || (c >= 0xFDD0 && c <= 0xFDEF)) return "a character that does not exist";
+    if ((c & 0xFFFE) == 0xFFFE || (c >= 0xFDD0 && c <= 0xFDEF))
+        return "a character that does not exist";
     return NULL;
 }
 
-// clean(text [, multiline]): without spaces at its ends; one space for any run of spaces, tabs and line
-// ends, or, where several lines are allowed, "\n" for line ends; nil and the reason if it is not UTF-8 or holds what text of people
-// does not need.
+// clean(text [, multiline]): without spaces at its ends; one space for any run of spaces, tabs and
+// line ends, or, where several lines are allowed, "\n" for line ends; nil and the reason if it is
+// not UTF-8 or holds what text of people does not need.
 static int clean(lua_State *L) {
     struct slice text = check_text(L, 1);
     bool multiline = lua_toboolean(L, 2), space = false;
@@ -167,9 +171,9 @@ static int unurl(lua_State *L) {
 }
 
 int lua_open_text(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"valid", valid}, {"length", length}, {"clean", clean}, {"cut", cut},     {"fold", fold},
-        {"html", html},   {"url", url},       {"unurl", unurl}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"valid", valid}, {"length", length}, {"clean", clean},
+                                         {"cut", cut},     {"fold", fold},     {"html", html},
+                                         {"url", url},     {"unurl", unurl},   {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -57,9 +57,9 @@ static int jwt_verify(lua_State *L) {
     unsigned char key[CRYPTO_KEY_SIZE];
     crypto_named_key(L, luaL_checkstring(L, 2), key);
     struct slice rest = slice_make(text, size), head, body, signature;
-    bool fine = size <= TOKEN_MOST && slice_next(&rest, '.', &head) && slice_next(&rest, '.', &body) &&
-                slice_next(&rest, '.', &signature) && !slice_next(&rest, '.', &rest) &&
-                slice_equal(head, slice_of(header));
+    bool fine = size <= TOKEN_MOST && slice_next(&rest, '.', &head) &&
+                slice_next(&rest, '.', &body) && slice_next(&rest, '.', &signature) &&
+                !slice_next(&rest, '.', &rest) && slice_equal(head, slice_of(header));
     struct buffer expected = {0}, claims = {0};
     if (fine) {
         mac(&expected, slice_make(text, head.size + 1 + body.size), key);
@@ -79,8 +79,10 @@ static int jwt_verify(lua_State *L) {
     lua_call(L, 1, 1);
     if (!lua_istable(L, -1)) return refuse(L, "not a token of ours");
     lua_Integer now = (lua_Integer)clock_wall_s();
-    if (lua_getfield(L, -1, "exp") != LUA_TNIL && lua_tointeger(L, -1) <= now) return refuse(L, "expired");
-    if (lua_getfield(L, -2, "nbf") != LUA_TNIL && lua_tointeger(L, -1) > now) return refuse(L, "not valid yet");
+    if (lua_getfield(L, -1, "exp") != LUA_TNIL && lua_tointeger(L, -1) <= now)
+        return refuse(L, "expired");
+    if (lua_getfield(L, -2, "nbf") != LUA_TNIL && lua_tointeger(L, -1) > now)
+        return refuse(L, "not valid yet");
     lua_pop(L, 2);
     return 1;
 }
@@ -123,7 +125,8 @@ static struct slice check_totp_key(lua_State *L) {
 static int totp(lua_State *L) {
     struct slice key = check_totp_key(L);
     char code[8];
-    one_time_code(key, (uint64_t)luaL_optinteger(L, 2, (lua_Integer)clock_wall_s()) / TOTP_STEP, code);
+    one_time_code(key, (uint64_t)luaL_optinteger(L, 2, (lua_Integer)clock_wall_s()) / TOTP_STEP,
+                  code);
     lua_pushstring(L, code);
     return 1;
 }

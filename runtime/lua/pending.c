@@ -20,7 +20,9 @@ struct operation {
 static struct handles operations;
 static struct operation *spare; // the last one freed: most requests wait one by one
 
-size_t lua_pending_count(void) { return operations.live; }
+size_t lua_pending_count(void) {
+    return operations.live;
+}
 
 static void release(struct operation *op) {
     loop_timer_stop(op->co->anchor.host->runtime->loop, &op->limit);
@@ -50,15 +52,18 @@ static void on_limit(struct timer *timer) {
     lua_coroutine_continue(co, 1, false, false);
 }
 
-lua_pending lua_pending_begin(lua_State *L, const char *what, void (*cancel)(void *data), void *data) {
+lua_pending lua_pending_begin(lua_State *L, const char *what, void (*cancel)(void *data),
+                              void *data) {
     struct lua_coroutine *co = lua_coroutine_current();
     if (!co || co->anchor.host != lua_host_of(L)) {
         luaL_error(L, "%s would wait, which code cannot do while modules load", what);
     }
     lua_coroutine_check(L, co);
     if (!lua_isyieldable(L)) {
-        luaL_error(L, "%s would wait, which cannot be done here (inside a C function's callback, such "
-                      "as table.sort's or gsub's)", what);
+        luaL_error(L,
+                   "%s would wait, which cannot be done here (inside a C function's callback, such "
+                   "as table.sort's or gsub's)",
+                   what);
     }
     // An operation that its binding raised out of before yielding.
     if (co->waiting) abandon_quietly(handles_get(&operations, co->waiting));
@@ -166,7 +171,9 @@ void lua_pending_fail(lua_State *L, const char *format, ...) {
     lua_pending_raise(L);
 }
 
-void lua_pending_raise(lua_State *L) { lua_coroutine_continue(lua_coroutine_of(L), 1, true, false); }
+void lua_pending_raise(lua_State *L) {
+    lua_coroutine_continue(lua_coroutine_of(L), 1, true, false);
+}
 
 unsigned lua_pending_left(lua_State *L, unsigned most) {
     struct lua_coroutine *co = lua_coroutine_of(L);

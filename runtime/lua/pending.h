@@ -30,27 +30,36 @@
 /// - `cancel` (may be NULL) is called when the operation is abandoned: stop the work if it can be
 ///   stopped. It must not resume anything. After it, take() on the handle returns NULL.
 /// - lua_pending_begin raises at once if the coroutine is already cancelled (stickiness), is past
-///   its deadline, or may not yield here (e.g. inside a metamethod called from C): the message says so.
-/// - lua_pending_yield returns whatever values lua_pending_resume handed over; when the operation failed
-///   it raises the message in the coroutine, with the position of the Lua caller.
+///   its deadline, or may not yield here (e.g. inside a callback of table.sort): the message says
+///   so.
+/// - lua_pending_yield returns whatever values lua_pending_resume handed over; when the operation
+///   failed it raises the message in the coroutine, with the position of the Lua caller.
+/// - Between take and resume a binding runs unprotected: it pushes plain values only, calls nothing
+///   that raises, and makes room with lua_checkstack for more than LUA_MINSTACK of them.
 /// - Each operation carries the coroutine's remaining deadline; lua_pending_left() gives it.
 typedef uint64_t lua_pending;
 
-lua_pending lua_pending_begin(lua_State *L, const char *what, void (*cancel)(void *data), void *data);
+lua_pending lua_pending_begin(lua_State *L, const char *what, void (*cancel)(void *data),
+                              void *data);
 int lua_pending_yield(lua_State *L, lua_pending handle);
-static inline void *lua_pending_context(lua_pending handle) { return (void *)(uintptr_t)handle; }
-static inline lua_pending lua_pending_of(void *context) { return (lua_pending)(uintptr_t)context; }
+static inline void *lua_pending_context(lua_pending handle) {
+    return (void *)(uintptr_t)handle;
+}
+static inline lua_pending lua_pending_of(void *context) {
+    return (lua_pending)(uintptr_t)context;
+}
 lua_State *lua_pending_take(lua_pending handle);
 void lua_pending_resume(lua_State *co, int values);
 void lua_pending_fail(lua_State *co, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /// As fail, but raises the value on top of the coroutine's stack (a table with a code, say).
 void lua_pending_raise(lua_State *co);
-/// As lua_pending_yield, but calls `then` in the coroutine in place of returning or raising: with the
-/// number of values on top, or with failed and the error on top (raise it by lua_pending_throw, after
-/// cleaning up). `then` may begin and yield again.
+/// As lua_pending_yield, but calls `then` in the coroutine in place of returning or raising: with
+/// the number of values on top, or with failed and the error on top (raise it by lua_pending_throw,
+/// after cleaning up). `then` may begin and yield again.
 int lua_pending_yield_then(lua_State *L, lua_pending handle,
                            int (*then)(lua_State *L, int values, bool failed));
-int lua_pending_throw(lua_State *L); ///< raises the value on top, with the caller's position if it is text
+/// Raises the value on top, with the caller's position if it is text.
+int lua_pending_throw(lua_State *L);
 /// When the operation still waits after so long, it returns the text "timeout" (abandoned by
 /// `cancel` first, if there is one).
 void lua_pending_after(lua_pending handle, uint64_t milliseconds);
@@ -59,8 +68,6 @@ void lua_pending_idle(lua_pending handle);
 /// Forgets an operation that was begun but could not be started. `cancel` is not called.
 void lua_pending_drop(lua_pending handle);
 size_t lua_pending_count(void); ///< operations under way in this process
-/// Between take and resume a binding runs unprotected: it pushes plain values only, calls nothing
-/// that raises, and makes room with lua_checkstack for more than LUA_MINSTACK of them.
 /// Milliseconds until the coroutine's deadline, capped to `most`; for passing on as a limit.
 unsigned lua_pending_left(lua_State *L, unsigned most);
 #endif

@@ -20,7 +20,9 @@
 
 enum { SOURCE_SIZE_MOST = 4 * 1024 * 1024 };
 
-struct runtime *runtime_of(lua_State *L) { return lua_host_of(L)->runtime; }
+struct runtime *runtime_of(lua_State *L) {
+    return lua_host_of(L)->runtime;
+}
 
 bool lua_host_trusted(const struct runtime *runtime) {
     return strcmp(runtime->service, "command") == 0 || strcmp(runtime->service, "test") == 0;
@@ -204,12 +206,13 @@ static void open_libraries(lua_State *L, const struct runtime *runtime) {
     if (!trusted) {
         // These would block the loop, end the process or reach around the runtime's own modules.
         remove_fields(L, "_G", (const char *const[]){"dofile", "loadfile", "io", NULL});
-        remove_fields(L, "os", (const char *const[]){"execute", "exit", "remove", "rename", "tmpname",
-                                                     "setlocale", "getenv", NULL});
-        remove_fields(L, "debug", (const char *const[]){"debug", "getregistry", "getuservalue",
-                                                        "setuservalue", "sethook", "setmetatable",
-                                                        "setupvalue", "setlocal", "upvaluejoin",
-                                                        "upvalueid", "setcstacklimit", NULL});
+        remove_fields(L, "os",
+                      (const char *const[]){"execute", "exit", "remove", "rename", "tmpname",
+                                            "setlocale", "getenv", NULL});
+        remove_fields(L, "debug",
+                      (const char *const[]){"debug", "getregistry", "getuservalue", "setuservalue",
+                                            "sethook", "setmetatable", "setupvalue", "setlocal",
+                                            "upvaluejoin", "upvalueid", "setcstacklimit", NULL});
         luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
         lua_pushnil(L);
         lua_setfield(L, -2, "io");

@@ -26,9 +26,9 @@ struct lua_host {
     size_t settled; ///< bytes after the last full cycle of the collector
     bool refused;   ///< the allocator has refused since this was cleared
 
-    struct list coroutines; ///< begun and not finished
-    struct list ready;      ///< can go on
-    size_t count, most;     ///< length of `coroutines`, and its limit
+    struct list coroutines;     ///< begun and not finished
+    struct list ready;          ///< can go on
+    size_t count, most;         ///< length of `coroutines`, and its limit
     struct lua_coroutine *idle; ///< finished ones, to be used again
     size_t idle_count;
     struct deferred turn;
@@ -51,7 +51,9 @@ static inline struct lua_anchor *lua_anchor_of(lua_State *L) {
 static inline void lua_anchor_set(lua_State *L, struct lua_anchor *anchor) {
     *(struct lua_anchor **)lua_getextraspace(L) = anchor;
 }
-static inline struct lua_host *lua_host_of(lua_State *L) { return lua_anchor_of(L)->host; }
+static inline struct lua_host *lua_host_of(lua_State *L) {
+    return lua_anchor_of(L)->host;
+}
 
 /// Loads the text of a file under the root: pushes the chunk and returns LUA_OK, or pushes a
 /// message. Binary chunks are refused. The chunk's name is the path from the root.

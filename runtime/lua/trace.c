@@ -22,7 +22,8 @@ void trace_stack(struct buffer *out, lua_State *L, int level, int most) {
         if (strcmp(frame.what, "main") == 0) {
             buffer_append_text(out, "main chunk\n");
         } else if (frame.name) {
-            buffer_printf(out, "%s '%s'\n", *frame.namewhat ? frame.namewhat : "function", frame.name);
+            buffer_printf(out, "%s '%s'\n", *frame.namewhat ? frame.namewhat : "function",
+                          frame.name);
         } else {
             buffer_printf(out, "function <%s:%d>\n", frame.short_src, frame.linedefined);
         }
@@ -79,7 +80,8 @@ void trace_message(struct buffer *out, lua_State *L, int index) {
         buffer_append_text(out, lua_tostring(L, -1));
         lua_pop(L, 1);
         break;
-    default: buffer_printf(out, "(error value is a %s)", luaL_typename(L, index));
+    default:
+        buffer_printf(out, "(error value is a %s)", luaL_typename(L, index));
     }
 }
 

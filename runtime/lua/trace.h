@@ -5,8 +5,8 @@
 
 enum { TRACE_LEVELS = 22, TRACE_ORIGIN_MOST = 4096 };
 
-/// Appends one line a level, "  lua/site/rooms.lua:12: in function 'show'". Allocates nothing in Lua,
-/// so it may be used when memory has run out.
+/// Appends one line a level, "  lua/site/rooms.lua:12: in function 'show'". Allocates nothing in
+/// Lua, so it may be used when memory has run out.
 void trace_stack(struct buffer *out, lua_State *L, int level, int most);
 /// The spawner's stack and its own origin: what a task remembers of where it came from. The
 /// caller frees it.

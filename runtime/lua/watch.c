@@ -65,7 +65,8 @@ static void add_tree(struct watch *watch, const char *path, int depth) {
         watch->count++;
         int error = uv_fs_event_start(&folder->event, on_event, path, 0);
         if (error) {
-            log_warn("lua.watch_failed", LOG_TEXT("folder", path), LOG_TEXT("error", uv_strerror(error)));
+            log_warn("lua.watch_failed", LOG_TEXT("folder", path),
+                     LOG_TEXT("error", uv_strerror(error)));
             drop(folder);
         }
     }
@@ -84,7 +85,8 @@ static bool counts(const char *name) {
     if (!name || !*name) return true;
     struct slice s = slice_of(name);
     return name[0] != '.' && name[0] != '#' && strcmp(name, "4913") != 0 && // vim's probe
-           !slice_ends(s, SLICE("~")) && !slice_ends(s, SLICE(".swp")) && !slice_ends(s, SLICE(".tmp"));
+           !slice_ends(s, SLICE("~")) && !slice_ends(s, SLICE(".swp")) &&
+           !slice_ends(s, SLICE(".tmp"));
 }
 
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status) {

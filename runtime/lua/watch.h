@@ -9,6 +9,7 @@ enum { WATCH_QUIET_MS = 40, WATCH_MOST_MS = 120 };
 
 struct watch;
 struct watch *watch_new(struct loop *loop, void (*changed)(void *context), void *context);
-void watch_add(struct watch *watch, const char *folder); ///< a folder that does not exist is ignored
-void watch_free(struct watch *watch);                    ///< the handles close in the next tick
+void watch_add(struct watch *watch,
+               const char *folder);   ///< a folder that does not exist is ignored
+void watch_free(struct watch *watch); ///< the handles close in the next tick
 #endif

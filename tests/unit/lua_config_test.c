@@ -4,14 +4,16 @@
 
 static struct settings *load(struct site *site, const char *own, char error[512]) {
     site_write(site, "conf/development.lua", "return {}");
-    site_write(site, "conf/test.lua", "return { site = { name = 'Test' }, log = { level = 'warn' } }");
+    site_write(site, "conf/test.lua",
+               "return { site = { name = 'Test' }, log = { level = 'warn' } }");
     site_write(site, "own.lua", own);
     char path[128];
     snprintf(path, sizeof path, "%s/own.lua", site->root);
     return config_load(site->root, path, error, 512);
 }
 
-static const char base[] = "return { environment = 'development', var = 'var', site = { name = 'Base', url = 'http://x' },\n"
+static const char base[] = "return { environment = 'development', var = 'var', site = { name = "
+                           "'Base', url = 'http://x' },\n"
                            "redis = { main = { address = 'unix:${var}/r.sock' } },\n"
                            "secrets = { directory = '${var}/secrets' } }";
 
@@ -21,10 +23,13 @@ static void later_files_win_and_texts_are_expanded(void **state) {
     char error[512], expected[200];
     site_begin(&site);
     site_write(&site, "conf/footlight.conf.lua", base);
-    site_write(&site, "var/secrets/token", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n");
+    site_write(&site, "var/secrets/token",
+               "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n");
     site_write(&site, "var/secrets/db", "hush\n");
-    struct settings *settings =
-        load(&site, "return { environment = 'test', lua = { cpu_ms = 7 }, mariadb = { password = secret 'db' } }", error);
+    struct settings *settings = load(&site,
+                                     "return { environment = 'test', lua = { cpu_ms = 7 }, mariadb "
+                                     "= { password = secret 'db' } }",
+                                     error);
     if (!settings) fail_msg("%s", error);
     assert_string_equal(settings_text(settings, "site.name", ""), "Test");
     assert_string_equal(settings_text(settings, "site.url", ""), "http://x");
@@ -45,7 +50,8 @@ static void mistakes_are_named_with_file_and_key(void **state) {
         {"return { lua = { cpu_msec = 1 } }", "own.lua: there is no setting 'lua.cpu_msec'"},
         {"return { lua = { cpu_ms = -1 } }", "lua.cpu_ms should be a whole number from 0"},
         {"return { lua = { cpu_ms = 1.5 } }", "lua.cpu_ms is not a whole number"},
-        {"return { redis = { main = { address = 'nowhere' } } }", "redis.main.address should be an address"},
+        {"return { redis = { main = { address = 'nowhere' } } }",
+         "redis.main.address should be an address"},
         {"return { log = { level = 'loud' } }", "log.level should be one of debug|info|warn|error"},
         {"return { secrets = { seal = 'short' } }", "secrets.seal should be 64 hex digits"},
         {"return { mariadb = { password = secret 'absent' } }", "the secret 'absent' is not in"},

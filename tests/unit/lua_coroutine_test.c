@@ -66,16 +66,16 @@ static void cancellation_is_sticky_and_closes_variables(void **state) {
     struct site site;
     struct answer answer;
     site_begin(&site);
-    site_load(&site,
-              "local task = require 'runtime.task'\n"
-              "local log = require 'runtime.log'\n"
-              "return { run = function()\n"
-              "  local thing <close> = setmetatable({}, { __close = function() log.info('thing.closed') end })\n"
-              "  pcall(task.sleep, 60)\n"
-              "  log.info('swallowed.once')\n"
-              "  task.sleep(60)\n"
-              "  log.info('never.here')\n"
-              "end }");
+    site_load(&site, "local task = require 'runtime.task'\n"
+                     "local log = require 'runtime.log'\n"
+                     "return { run = function()\n"
+                     "  local thing <close> = setmetatable({}, { __close = function() "
+                     "log.info('thing.closed') end })\n"
+                     "  pcall(task.sleep, 60)\n"
+                     "  log.info('swallowed.once')\n"
+                     "  task.sleep(60)\n"
+                     "  log.info('never.here')\n"
+                     "end }");
     lua_run run = site_call(&site, "run", NULL, &answer);
     assert_int_not_equal(run, 0);
     lua_cancel(site.runtime.generations, run, "the client left");
@@ -109,12 +109,13 @@ static void errors_and_results_survive_waits_in_pcall(void **state) {
     struct site site;
     struct answer answer;
     site_begin(&site);
-    site_load(&site, "local task = require 'runtime.task'\n"
-                     "return { run = function()\n"
-                     "  local ok, why = pcall(function() task.sleep(0.001) error('late', 0) end)\n"
-                     "  local t = task.spawn(function(a, b) task.sleep(0.001) return a + b end, 1, 2)\n"
-                     "  return tostring(ok) .. why .. t:wait()\n"
-                     "end }");
+    site_load(&site,
+              "local task = require 'runtime.task'\n"
+              "return { run = function()\n"
+              "  local ok, why = pcall(function() task.sleep(0.001) error('late', 0) end)\n"
+              "  local t = task.spawn(function(a, b) task.sleep(0.001) return a + b end, 1, 2)\n"
+              "  return tostring(ok) .. why .. t:wait()\n"
+              "end }");
     assert_string_equal(site_run(&site, "run", NULL, &answer), "falselate3");
     site_end(&site);
 }
@@ -142,7 +143,8 @@ static void many_tasks_end_and_nothing_is_left(void **state) {
     site_load(&site, "local task = require 'runtime.task'\n"
                      "return { run = function()\n"
                      "  local list = {}\n"
-                     "  for i = 1, 2000 do list[i] = task.spawn(function() task.sleep(i % 7 / 1000) return i end) end\n"
+                     "  for i = 1, 2000 do list[i] = task.spawn(function() task.sleep(i % 7 / "
+                     "1000) return i end) end\n"
                      "  local sum = 0\n"
                      "  for _, n in ipairs(task.wait_all(list)) do sum = sum + n end\n"
                      "  return sum\n"

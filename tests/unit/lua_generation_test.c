@@ -45,7 +45,8 @@ static void the_entrys_check_can_refuse(void **state) {
     (void)state;
     struct site site;
     site_begin(&site);
-    site_write(&site, "lua/site/init.lua", "return { check = function() error('two routes have one name') end }");
+    site_write(&site, "lua/site/init.lua",
+               "return { check = function() error('two routes have one name') end }");
     site.runtime.generations = lua_generations_new(&site.runtime, "site");
     assert_int_equal(lua_generations_reload(site.runtime.generations), -1);
     assert_has(lua_generations_error(site.runtime.generations), "two routes have one name");
@@ -57,11 +58,13 @@ static void bytecode_and_outside_modules_are_refused(void **state) {
     struct site site;
     struct answer answer;
     site_begin(&site);
-    site_load(&site, "return { run = function()\n"
-                     "  local f, why = load('\\27Lua')\n"
-                     "  local ok, more = pcall(require, '..secret')\n"
-                     "  return tostring(f) .. why .. tostring(ok) .. more .. tostring(io) .. tostring(os.exit)\n"
-                     "end }");
+    site_load(
+        &site,
+        "return { run = function()\n"
+        "  local f, why = load('\\27Lua')\n"
+        "  local ok, more = pcall(require, '..secret')\n"
+        "  return tostring(f) .. why .. tostring(ok) .. more .. tostring(io) .. tostring(os.exit)\n"
+        "end }");
     site_run(&site, "run", NULL, &answer);
     assert_false(answer.failed);
     assert_has(answer.text, "attempt to load a binary chunk");
@@ -146,7 +149,8 @@ static void a_changed_file_is_live_and_a_new_folder_too(void **state) {
     site_write(&site, "lua/site/deep/er/word.lua", "return 'two'");
     assert_true(loop_run_until(&site.loop, &reloaded, 2000));
     reloaded = false;
-    site_write(&site, "lua/site/init.lua", "local w = require 'site.deep.er.word' return { run = function() return w end }");
+    site_write(&site, "lua/site/init.lua",
+               "local w = require 'site.deep.er.word' return { run = function() return w end }");
     assert_true(loop_run_until(&site.loop, &reloaded, 2000));
     assert_string_equal(site_run(&site, "run", NULL, &answer), "two");
     reloaded = false;

@@ -5,20 +5,24 @@ static void check_fails(const char *body, struct lua_limits limits, const char *
     struct answer answer, other;
     char code[1024];
     site_begin(&site);
-    snprintf(code, sizeof code, "local task = require 'runtime.task'\nreturn { bad = function()\n%s\nend,\n"
-                                "good = function() task.sleep(0.001) return 'fine' end }", body);
+    snprintf(code, sizeof code,
+             "local task = require 'runtime.task'\nreturn { bad = function()\n%s\nend,\n"
+             "good = function() task.sleep(0.001) return 'fine' end }",
+             body);
     site_load(&site, code);
     site_run(&site, "bad", &limits, &answer);
     assert_true(answer.failed);
     assert_has(answer.text, expected);
     assert_has(answer.text, "lua/site/init.lua:3");
-    assert_string_equal(site_run(&site, "good", NULL, &other), "fine"); // the state is as good as before
+    assert_string_equal(site_run(&site, "good", NULL, &other),
+                        "fine"); // the state is as good as before
     site_end(&site);
 }
 
 static void an_endless_loop_fails_alone(void **state) {
     (void)state;
-    check_fails("while true do end", (struct lua_limits){0, 50, 0}, "computing limit of 50 ms reached");
+    check_fails("while true do end", (struct lua_limits){0, 50, 0},
+                "computing limit of 50 ms reached");
 }
 
 static void an_endless_loop_of_pcalls_fails_too(void **state) {
@@ -29,20 +33,22 @@ static void an_endless_loop_of_pcalls_fails_too(void **state) {
 
 static void a_slow_comparator_fails(void **state) {
     (void)state;
-    check_fails("local t = {} for i = 1, 9 do t[i] = i end table.sort(t, function(a, b) while true do end end)",
+    check_fails("local t = {} for i = 1, 9 do t[i] = i end table.sort(t, function(a, b) while true "
+                "do end end)",
                 (struct lua_limits){0, 50, 0}, "computing limit of 50 ms reached");
 }
 
 static void a_loop_in_a_coroutine_of_lua_fails(void **state) {
     (void)state;
-    check_fails("local c = coroutine.create(function() while true do end end) while true do coroutine.resume(c) end",
+    check_fails("local c = coroutine.create(function() while true do end end) while true do "
+                "coroutine.resume(c) end",
                 (struct lua_limits){0, 50, 0}, "computing limit of 50 ms reached");
 }
 
 static void allocating_for_ever_fails(void **state) {
     (void)state;
-    check_fails("local t = {} while true do t[#t + 1] = { 'x', #t } end", (struct lua_limits){0, 0, 4 << 20},
-                "memory limit of 4 MiB reached");
+    check_fails("local t = {} while true do t[#t + 1] = { 'x', #t } end",
+                (struct lua_limits){0, 0, 4 << 20}, "memory limit of 4 MiB reached");
 }
 
 static void one_giant_text_fails(void **state) {
@@ -67,7 +73,8 @@ static void garbage_does_not_count(void **state) {
     struct answer answer;
     struct lua_limits limits = {0, 0, 4 << 20};
     site_begin(&site);
-    site_load(&site, "return { run = function() local s = '' for i = 1, 3000 do s = ('x'):rep(20000) .. i end return #s end }");
+    site_load(&site, "return { run = function() local s = '' for i = 1, 3000 do s = "
+                     "('x'):rep(20000) .. i end return #s end }");
     assert_string_equal(site_run(&site, "run", &limits, &answer), "20004");
     site_end(&site);
 }
@@ -93,7 +100,8 @@ static void modules_cannot_wait_while_they_load(void **state) {
     struct site site;
     site_begin(&site);
     site_load(&site, "return {}");
-    site_write(&site, "lua/site/init.lua", "local task = require 'runtime.task' task.sleep(1) return {}");
+    site_write(&site, "lua/site/init.lua",
+               "local task = require 'runtime.task' task.sleep(1) return {}");
     assert_int_equal(lua_generations_reload(site.runtime.generations), -1);
     assert_has(lua_generations_error(site.runtime.generations), "cannot do while modules load");
     site_end(&site);

@@ -32,10 +32,12 @@ static void site_on_log(void *context, enum log_level level, struct slice line) 
     if (used + line.size < sizeof site->log) memcpy(site->log + used, line.data, line.size);
 }
 
-__attribute__((unused)) static void site_write(struct site *site, const char *path, const char *text) {
+__attribute__((unused)) static void site_write(struct site *site, const char *path,
+                                               const char *text) {
     char full[512];
     snprintf(full, sizeof full, "%s/%s", site->root, path);
-    for (char *slash = strchr(full + strlen(site->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(full + strlen(site->root) + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         mkdir(full, 0700);
         *slash = '/';
@@ -51,8 +53,8 @@ __attribute__((unused)) static void site_begin(struct site *site) {
     strcpy(site->root, "/tmp/footlight-lua-XXXXXX");
     assert_non_null(mkdtemp(site->root));
     assert_int_equal(loop_init(&site->loop), 0);
-    site->runtime = (struct runtime){.loop = &site->loop, .service = "web", .root = site->root,
-                                     .settings = settings_new()};
+    site->runtime = (struct runtime){
+        .loop = &site->loop, .service = "web", .root = site->root, .settings = settings_new()};
     settings_set(site->runtime.settings, "var", site->root);
     log_set_sink(site_on_log, site);
 }
@@ -82,7 +84,8 @@ struct answer {
     bool failed;
 };
 
-__attribute__((unused)) static void site_on_answer(void *context, lua_State *co, int results, const char *error) {
+__attribute__((unused)) static void site_on_answer(void *context, lua_State *co, int results,
+                                                   const char *error) {
     struct answer *answer = context;
     assert_false(answer->done); // exactly once
     answer->done = true;
@@ -93,14 +96,17 @@ __attribute__((unused)) static void site_on_answer(void *context, lua_State *co,
 }
 
 __attribute__((unused)) static lua_run site_call(struct site *site, const char *export,
-                                                 const struct lua_limits *limits, struct answer *answer) {
+                                                 const struct lua_limits *limits,
+                                                 struct answer *answer) {
     memset(answer, 0, sizeof *answer);
-    return lua_generations_call(site->runtime.generations, export, limits, NULL, site_on_answer, answer);
+    return lua_generations_call(site->runtime.generations, export, limits, NULL, site_on_answer,
+                                answer);
 }
 
 /// Calls an export and waits for its end; the text of its first result.
 __attribute__((unused)) static const char *site_run(struct site *site, const char *export,
-                                                    const struct lua_limits *limits, struct answer *answer) {
+                                                    const struct lua_limits *limits,
+                                                    struct answer *answer) {
     site_call(site, export, limits, answer);
     if (!answer->done) assert_true(loop_run_until(&site->loop, &answer->done, 10000));
     return answer->text;

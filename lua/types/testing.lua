@@ -1,0 +1,29 @@
+---@meta runtime.testing
+--- For the test runner (footlight.testing); the test service only.
+local testing = {}
+
+---@param on boolean log lines are kept for take_log
+function testing.capture(on) end
+
+---@return { level: string, text: string }[]
+function testing.take_log() end
+
+--- A deadline for the running coroutine from now on, or none; forgets one that has passed.
+---@param seconds? number
+function testing.limit(seconds) end
+
+---@param key string
+---@param value string|number|boolean
+---@return string? before
+function testing.set(key, value) end
+
+---@return string path of the running program
+function testing.program() end
+
+---@param microseconds integer added to the wall clock
+function testing.clock_offset(microseconds) end
+
+---@return { handles: integer, descriptors: integer }
+function testing.figures() end
+
+return testing
