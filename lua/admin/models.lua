@@ -15,39 +15,25 @@ local states = { "draft", "submitted", "in_review", "changes_requested", "approv
 local is_state = {}
 for _, state in ipairs(states) do is_state[state] = true end
 
--- state → the moves that staff may make from it.
-local moves = {
-  submitted = { "approved", "in_review", "changes_requested", "rejected", "banned" },
-  in_review = { "approved", "changes_requested", "rejected", "banned" },
-  changes_requested = { "rejected", "banned" },
-  approved = { "suspended", "banned" },
-  suspended = { "approved", "banned" },
-  rejected = { "banned" },
-  expired = { "banned" },
-}
+-- What staff may decide, in the order of the buttons; the store says from which state.
+local decisions = { "approved", "in_review", "changes_requested", "rejected", "suspended", "banned" }
 local classes = { approved = "", in_review = "secondary", changes_requested = "secondary",
   rejected = "danger", suspended = "danger", banned = "danger" }
 local free_of_reason = { approved = true, in_review = true }
 
 local decision_form = form.define {
   { "version", form.integer { min = 0, max = 999999999 } },
-  { "to", form.choice { "approved", "in_review", "changes_requested", "rejected", "suspended",
-    "banned" } },
+  { "to", form.choice(decisions) },
   { "reason", form.text { max = 500, optional = true, lines = true } },
 }
 
-local function allowed(model, to)
-  for _, each in ipairs(moves[model.state] or {}) do
-    if each == to then return true end
-  end
-  return false
-end
-
 local function shown_moves(model, t)
   local list = {}
-  for i, to in ipairs(moves[model.state] or {}) do
-    local key = model.state == "suspended" and to == "approved" and "reinstate" or to
-    list[i] = { to = to, class = classes[to], label = t("admin.move." .. key) }
+  for _, to in ipairs(decisions) do
+    if models.may_move(model.state, to) then
+      local key = model.state == "suspended" and to == "approved" and "reinstate" or to
+      list[#list + 1] = { to = to, class = classes[to], label = t("admin.move." .. key) }
+    end
   end
   return list
 end
@@ -91,7 +77,7 @@ local function decide(req)
   if values.version ~= model.state_version then
     return page(req, model, forms.failed(values, { [""] = t("form.changed") }), 409)
   end
-  if not allowed(model, values.to) then
+  if not models.may_move(model.state, values.to) then
     return page(req, model, forms.failed(values, { [""] = t("admin.bad_move") }), 409)
   end
   local state_text = t("model.state." .. values.to)

@@ -14,7 +14,7 @@ local streaming = require "runtime.streaming"
 local CREDIT = 1000000
 local HISTORY = 50
 local TICKET_SECONDS = 120 -- to begin watching in; a session may last longer
-local TOKEN_SECONDS = 3600
+local TOKEN_SECONDS = 900
 
 local tip_form = form.define {
   { "amount", form.integer { min = 1, max = 100000 } },
@@ -197,13 +197,12 @@ return function(site)
   -- What a page shows to the realtime service as its visitor; asked for again before it expires.
   site:get("/realtime-token", { name = "realtime_token" }, function(req)
     local account = req.account
-    local now = os.time()
     local token = realtime.token {
-      sub = account and tostring(account.id) or "0", name = account and account.name or "",
-      role = account and account.role or "guest", iat = now, exp = now + TOKEN_SECONDS,
-      caps = account and { "chat:*" } or {},
+      account = account and account.id or 0, name = account and account.name or nil,
+      role = account and account.role or nil, session = req.session and req.session.id or nil,
+      caps = account and { "chat:*" } or nil, seconds = TOKEN_SECONDS,
     }
-    return req:json_response { token = token, expires = now + TOKEN_SECONDS }
+    return req:json_response { token = token }
   end)
 
   site:get("/r/:slug/tip", { name = "tip", signed_in = true }, function(req)

@@ -124,7 +124,6 @@ return {
   ["form.optional"] = "(optional)",
   ["form.error_title"] = "Error",
   ["form.errors"] = { one = "Please look at one field again", other = "Please look at {count} fields again" },
-  ["form.required"] = "{label}: please fill this in.",
   ["form.changed"] = "Somebody else changed this in the meantime. Below is what holds now.",
 
   ["signup.title"] = "Join",
@@ -143,8 +142,6 @@ return {
   ["signup.bad_name"] = "Use 3 to 20 small letters, digits or underscores.",
   ["signup.name_taken"] = "This name is not available.",
   ["signup.bad_email"] = "Please give a full email address, like name@example.org.",
-  ["signup.short_password"] = "The password needs at least 15 characters.",
-  ["signup.long_password"] = "The password may have at most 128 characters.",
   ["signup.weak_password"] = "This password is known from data leaks or too easy to guess.",
   ["signup.adult_missing"] = "You must be of age to join.",
   ["signup.terms_missing"] = "Please accept the terms to join.",
@@ -158,7 +155,6 @@ return {
   ["activate.expired"] = "This link has been used or is too old. We can send you another one.",
   ["activate.resend"] = "Send a new link",
   ["activate.done"] = "Your address is confirmed. You can sign in now.",
-  ["activate.done_signed_in"] = "Welcome! Your address is confirmed.",
 
   ["login.title"] = "Sign in",
   ["login.name"] = "Name or email address",
@@ -341,7 +337,6 @@ return {
   ["studio.bad_tags"] = "Use up to 10 tags of small letters, digits and hyphens, separated by commas.",
   ["studio.rate"] = "Credits per minute",
   ["studio.rate_hint"] = "0 makes your room free to watch. At most 10,000.",
-  ["studio.bad_rate"] = "Please give a whole number from 0 to 10,000.",
   ["studio.bio"] = "About you",
   ["studio.save"] = "Save",
   ["studio.saved"] = "Your room is saved.",
