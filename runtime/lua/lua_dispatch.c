@@ -16,23 +16,11 @@ struct dispatch {
     struct buffer answer;
     lua_pending waiting;
     bool head; ///< the method was HEAD
-    bool kept; ///< the answer is being read by Lua: closing does not free it
-    bool ended;
 };
 
 static void dispatch_free(struct dispatch *dispatch) {
     buffer_free(&dispatch->answer);
     memory_free(dispatch);
-}
-
-static void dispatch_over(struct dispatch *dispatch) {
-    if (dispatch->ended) return;
-    dispatch->ended = true;
-    lua_State *co = lua_pending_take(dispatch->waiting);
-    if (!co) return;
-    dispatch->kept = true;
-    lua_pushlightuserdata(co, dispatch);
-    lua_pending_resume(co, 1);
 }
 
 static void on_data(struct socket *socket, const char *data, size_t size) {
@@ -48,16 +36,19 @@ static void on_end(struct socket *socket) {
 static void on_close(struct socket *socket, int error) {
     struct dispatch *dispatch = container_of(socket, struct dispatch, socket);
     (void)error;
-    dispatch_over(dispatch);
-    if (!dispatch->kept) dispatch_free(dispatch);
+    lua_State *co = lua_pending_take(dispatch->waiting);
+    if (!co) {
+        dispatch_free(dispatch);
+        return;
+    }
+    lua_pushlightuserdata(co, dispatch); // from here on it is dispatch_then's
+    lua_pending_resume(co, 1);
 }
 
 static const struct socket_events dispatch_events = {.on_data = on_data, .on_end = on_end, .on_close = on_close};
 
 static void on_cancel(void *data) {
-    struct dispatch *dispatch = data;
-    dispatch->ended = true;
-    socket_close_now(&dispatch->socket, 0);
+    socket_close_now(&((struct dispatch *)data)->socket, 0); // on_close frees it
 }
 
 static void add_header(lua_State *L, struct slice name, struct slice value) {
