@@ -364,20 +364,29 @@ function ledger.cursors()
   return found
 end
 
---- What the ledger says of one account's wallet: { paid, bonus, debt, seq, changes }. `changes` less
--- than `seq` means that a number is missing.
-function ledger.wallet(account)
-  return db.one([[
-    SELECT
-      (SELECT CAST(COALESCE(SUM(e.amount), 0) AS SIGNED) FROM wallets w JOIN ledger_entries e ON e.wallet_id = w.id
-       WHERE w.owner_type = 'account' AND w.owner_id = ? AND w.kind = 'viewer_paid') AS paid,
-      (SELECT CAST(COALESCE(SUM(e.amount), 0) AS SIGNED) FROM wallets w JOIN ledger_entries e ON e.wallet_id = w.id
-       WHERE w.owner_type = 'account' AND w.owner_id = ? AND w.kind = 'viewer_promo') AS bonus,
-      (SELECT CAST(COALESCE(-SUM(e.amount), 0) AS SIGNED) FROM wallets w JOIN ledger_entries e ON e.wallet_id = w.id
-       WHERE w.owner_type = 'account' AND w.owner_id = ? AND w.kind = 'viewer_debt') AS debt,
-      (SELECT CAST(COALESCE(MAX(wseq), 0) AS SIGNED) FROM ledger_txns WHERE account_id = ?) AS seq,
-      (SELECT COUNT(*) FROM ledger_txns WHERE account_id = ?) AS changes]],
-    account, account, account, account, account)
+local wallet_sql = [[
+  SELECT
+    CAST(COALESCE(SUM(IF(w.kind = 'viewer_paid', e.amount, 0)), 0) AS SIGNED) AS paid,
+    CAST(COALESCE(SUM(IF(w.kind = 'viewer_promo', e.amount, 0)), 0) AS SIGNED) AS bonus,
+    CAST(COALESCE(-SUM(IF(w.kind = 'viewer_debt', e.amount, 0)), 0) AS SIGNED) AS debt,
+    CAST(COALESCE(MAX(t.wseq), 0) AS SIGNED) AS seq, COUNT(DISTINCT t.id) AS changes
+  FROM ledger_txns t
+  LEFT JOIN (ledger_entries e JOIN wallets w ON w.id = e.wallet_id AND w.owner_type = 'account')
+    ON e.txn_id = t.id
+  WHERE t.account_id = ? AND t.wseq <= ?]]
+
+--- What the ledger says of one account's wallet, up to its change number `seq` (nil: all of them):
+-- { paid, bonus, debt, seq, changes }. `changes` less than `seq` means that a number is missing.
+function ledger.wallet(account, seq)
+  return db.one(wallet_sql, account, seq or math.maxinteger)
+end
+
+--- Whether the last word on an account's wallet was to freeze it.
+function ledger.frozen(account)
+  local row = db.one([[
+    SELECT type FROM ledger_txns WHERE account_id = ? AND type IN ('freeze', 'unfreeze', 'chargeback')
+    ORDER BY wseq DESC LIMIT 1]], account)
+  return row ~= nil and row.type ~= "unfreeze"
 end
 
 --- Accounts that the ledger knows, after `account`, at most `count`.

@@ -271,6 +271,25 @@ void wallet_balance(struct billing *billing, int64_t account, billing_done_fn *d
     billing_fcall(billing, "fl_balance", &key, 1, NULL, 0, request_reply, request);
 }
 
+void wallet_restore(struct billing *billing, const struct balance *balance, int64_t epoch,
+                    billing_done_fn *done, void *context) {
+    struct request *request = request_new(billing, balance->account, true, done, context);
+    unsigned shard = billing_shard(balance->account);
+    struct billing_number n[6];
+    struct billing_key keys[3] = {
+        billing_wallet_key(balance->account),
+        billing_key_of(shard, "due", SLICE("")),
+        billing_key_of(shard, "epoch", SLICE("")),
+    };
+    struct slice arguments[] = {
+        billing_number_of(&n[0], balance->account), billing_number_of(&n[1], balance->paid),
+        billing_number_of(&n[2], balance->bonus),   billing_number_of(&n[3], balance->debt),
+        billing_number_of(&n[4], balance->seq),     balance->frozen ? SLICE("1") : SLICE("0"),
+        billing_number_of(&n[5], epoch),
+    };
+    billing_fcall(billing, "fl_restore", keys, 3, arguments, 7, request_reply, request);
+}
+
 void billing_options_default(struct billing_options *options) {
     *options = (struct billing_options){
         .quantum_s = 10, .grace_s = 30, .sweep_ms = 5000, .evidence_s = 15, .settle_ms = 2000};

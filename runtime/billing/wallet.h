@@ -77,6 +77,11 @@ void wallet_freeze(struct billing *billing, const struct billing_operation *oper
                    billing_done_fn *done, void *context);
 void wallet_balance(struct billing *billing, int64_t account, billing_done_fn *done, void *context);
 
+/// Recovery: makes the wallet what `balance` says (from the ledger) if it is behind balance->seq, and
+/// raises the shard's epoch. `repeated` says that it was not behind, and nothing was changed.
+void wallet_restore(struct billing *billing, const struct balance *balance, int64_t epoch,
+                    billing_done_fn *done, void *context);
+
 /// The shard of an account, 0 … 15: crc16 of its decimal text, as a cluster would hash it.
 enum { BILLING_SHARDS = 16 };
 unsigned billing_shard(int64_t account);

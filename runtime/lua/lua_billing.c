@@ -218,6 +218,27 @@ static int billing_wallet(lua_State *L) {
     return lua_pending_yield(L, handle);
 }
 
+// restore { account=, paid=, bonus=, debt=, seq=, frozen=, epoch= }: the wallet; `repeated` when it was
+// not behind that change number and stayed as it was.
+static int billing_restore(lua_State *L) {
+    struct billing *billing = billing_of(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    struct balance balance = {
+        .account = field_integer(L, "account", false),
+        .paid = field_integer(L, "paid", false),
+        .bonus = field_integer(L, "bonus", false),
+        .debt = field_integer(L, "debt", false),
+        .seq = field_integer(L, "seq", false),
+    };
+    int64_t epoch = field_integer(L, "epoch", false);
+    lua_getfield(L, 1, "frozen");
+    balance.frozen = lua_toboolean(L, -1);
+    lua_pending handle = lua_pending_begin(L, "billing.restore", NULL, NULL);
+    wallet_restore(billing, &balance, epoch, on_done_strict, lua_pending_context(handle));
+    return lua_pending_yield(L, handle);
+}
+
 // shard(account): 0 to 15
 static int billing_shard_lua(lua_State *L) {
     lua_pushinteger(L, billing_shard(luaL_checkinteger(L, 1)));
@@ -473,7 +494,7 @@ int lua_open_billing(lua_State *L) {
         {"debit", billing_debit},     {"refund", billing_refund},
         {"chargeback", billing_chargeback}, {"freeze", billing_freeze},
         {"wallet", billing_wallet},   {"balance", billing_wallet},
-        {"shard", billing_shard_lua}, {"scan", billing_scan},
+        {"restore", billing_restore}, {"shard", billing_shard_lua}, {"scan", billing_scan},
         {"open", billing_open},       {"evidence", billing_evidence},
         {"close", billing_close},     {NULL, NULL}};
     static const luaL_Reg outbox[] = {{"look", outbox_look_lua},

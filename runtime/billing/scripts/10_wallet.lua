@@ -230,3 +230,30 @@ end
 local function balance(keys)
   return wallet_reply(wallet_read(keys[1]), 0, 0, 0, 0)
 end
+
+-- keys: wallet, due, epoch; arguments: account, paid, bonus, debt, seq, frozen, epoch
+-- Recovery: sets a wallet that is behind what the ledger has booked. Sessions that it had open are
+-- forgotten, with what they had reserved; their meters open again. A wallet that is not behind stays.
+local function restore(keys, args)
+  local account, numbers = args[1], {}
+  for i = 2, 5 do
+    numbers[i] = integer(args[i], 0, MOST)
+    if not numbers[i] then return fail('BADAMOUNT', 'a number is out of range') end
+  end
+  local epoch = integer(args[7], 0, 4294967295)
+  if not epoch then return fail('BADAMOUNT', 'the epoch is out of range') end
+  local w = wallet_read(keys[1])
+  if w.seq >= numbers[5] then return wallet_reply(w, 0, 0, 0, 1) end
+  local prefix = account .. '/'
+  for _, member in ipairs(redis.call('ZRANGE', keys[2], 0, -1)) do
+    if string.sub(member, 1, #prefix) == prefix then
+      redis.call('DEL', string.sub(keys[2], 1, -4) .. 's:' .. string.sub(member, #prefix + 1))
+      redis.call('ZREM', keys[2], member)
+    end
+  end
+  w.paid, w.bonus, w.debt, w.seq = numbers[2], numbers[3], numbers[4], numbers[5]
+  w.held, w.hb, w.frozen = 0, 0, args[6] == '1'
+  wallet_write(w)
+  if epoch > (tonumber(redis.call('GET', keys[3])) or 0) then redis.call('SET', keys[3], args[7]) end
+  return wallet_reply(w, 0, 0, 0, 0)
+end

@@ -1,0 +1,88 @@
+-- footlight wallet and footlight billing, as an operator runs them.
+local billing = require "runtime.billing"
+local command = require "commands.billing"
+local crypto = require "runtime.crypto"
+local db = require "runtime.db"
+local flusher = require "jobs.ledger"
+local ledger = require "store.ledger"
+local wallet_command = require "commands.wallet"
+
+local function make_account()
+  local name = "t" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
+  return (select(2, db.exec("INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1", name))), name
+end
+
+local function flush()
+  while flusher.flush() > 0 do end
+end
+
+-- Runs a command without letting its words reach the terminal.
+local function quietly(run, words)
+  local out, err = io.stdout, io.stderr
+  local text = {}
+  local sink = { write = function(_, ...)
+    for _, part in ipairs { ... } do text[#text + 1] = tostring(part) end
+  end }
+  io.stdout, io.stderr = sink, sink
+  local ok, code = pcall(run, words)
+  io.stdout, io.stderr = out, err
+  if not ok then error(code, 0) end
+  return code, table.concat(text)
+end
+
+describe("the operator's commands", function()
+  it("credit a wallet once for one key, with a reason, and show it", function()
+    local account, name = make_account()
+    local key = "spec:" .. crypto.random_token(9)
+    assert.equal(2, (quietly(wallet_command.run, { "credit", name, "5" })))
+    assert.equal(2, (quietly(wallet_command.run, { "credit", name, "-5", "--reason", "x" })))
+    assert.equal(3, (quietly(wallet_command.run, { "credit", "nobody-here", "5", "--reason", "x" })))
+    for _ = 1, 2 do
+      assert.equal(0, (quietly(wallet_command.run, { "credit", name, "2.5", "--reason", "goodwill", "--op", key })))
+    end
+    assert.equal(2500000, billing.wallet(account).paid)
+    flush()
+    local code, text = quietly(wallet_command.run, { "show", name })
+    assert.equal(0, code)
+    assert.matches("goodwill", text)
+    assert.equal(1, (quietly(wallet_command.run, { "debit", name, "3", "--reason", "x" })))
+    assert.equal(0, (quietly(wallet_command.run, { "debit", name, "2.5", "--reason", "x" })))
+  end)
+
+  it("reconcile finds no difference, then names what the ledger does not have", function()
+    local account = make_account()
+    billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 5, type = "purchase" }
+    local code, text = quietly(command.run, { "reconcile", "--wait", "0" })
+    assert.equal(1, code)
+    assert.matches("account " .. account .. ": the ledger has come to change 0 of 1 only", text)
+    flush()
+    code, text = quietly(command.run, { "reconcile", "--wait", "5" })
+    assert.equal(0, code, text)
+  end)
+
+  it("rebuild brings back what Redis lost, and lets alone what it did not lose", function()
+    local account = make_account()
+    billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 5, type = "purchase" }
+    flush()
+    -- The ledger has one change more than Redis: this is what it looks like when Redis lost its last one.
+    local shard = billing.shard(account)
+    local cursor = ledger.cursors()[shard]
+    assert.equal(1, ledger.book(shard, cursor.epoch, { {
+      op = "spec:" .. crypto.random_token(9), account = account, seq = 2, type = "purchase", paid = 4, bonus = 0,
+      debt = 0, at = 1700000000000, stream_ms = cursor.stream_ms, stream_n = cursor.stream_n + 1,
+    } }).booked)
+    local code, text = quietly(command.run, { "reconcile", "--wait", "0" })
+    assert.equal(1, code)
+    assert.matches("account " .. account .. ": Redis has forgotten", text)
+    assert.equal(0, (quietly(command.run, { "rebuild" })))
+    local wallet = billing.wallet(account)
+    assert.same({ 9, 0, 0, 2 }, { wallet.paid, wallet.bonus, wallet.held, wallet.seq })
+    assert.is_true(billing.restore { account = account, paid = 0, bonus = 0, debt = 0, seq = 2, frozen = false,
+      epoch = 0 }.repeated)
+    -- The next change is booked although the stream began anew.
+    billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 1, type = "purchase" }
+    flush()
+    code, text = quietly(command.run, { "reconcile", "--wait", "5" })
+    assert.equal(0, code, text)
+  end)
+end)
