@@ -19,34 +19,20 @@ local function fields_of(entry)
   return fields
 end
 
-local function event_of(fields)
-  local event = {
-    event_id = fields.broadcast,
-    model_id = math.tointeger(tonumber(fields.model)),
-    at_ms = math.tointeger(tonumber(fields.at)),
-    began_ms = math.tointeger(tonumber(fields.began)),
-    reason = fields.reason,
-  }
-  if not event.began_ms or event.began_ms == 0 then event.began_ms = event.at_ms end
-  if not event.event_id or not event.model_id or not event.at_ms then
-    return nil, "an event lacks its fields"
-  end
-  return event
-end
-
---- Books one event. False: it can never be booked (a model that is gone), and is passed over.
+--- Books one event. False: it can never be booked (its model is gone), and is passed over.
 local function book(fields)
-  local event, wrong = event_of(fields)
-  if not event then
-    log.warn("broadcasts.event", { id = fields.id, why = wrong })
-    return false
+  local model, at = math.tointeger(tonumber(fields.model)), math.tointeger(tonumber(fields.at))
+  local began = math.tointeger(tonumber(fields.began)) or 0
+  if fields.type ~= "started" and fields.type ~= "ended" then return true end -- of a later version
+  if not (fields.broadcast and model and at) then return false end
+  -- The end tells when it began, too: if the beginning was trimmed away, nothing is missing.
+  local known = broadcasts.began { event = fields.broadcast, model = model, at = began > 0 and began or at }
+  if not known then return false end
+  if fields.type == "ended" then
+    local reason = fields.reason:gsub("[^ -~]", "?"):sub(1, 40)
+    broadcasts.ended { event = fields.broadcast, at = at, reason = reason ~= "" and reason or "ended" }
   end
-  if fields.type == "started" then
-    return broadcasts.started(event)
-  elseif fields.type == "ended" then
-    return broadcasts.ended(event)
-  end
-  return true -- a later version's event
+  return true
 end
 
 --- Books what is there; returns how many events were read. For run, and for tests.
@@ -55,7 +41,7 @@ function job.step()
   local entries = redis.call("XRANGE", STREAM, cursor and "(" .. cursor or "-", "+", "COUNT", BATCH)
   for _, entry in ipairs(entries) do
     local fields = fields_of(entry)
-    if book(fields) == false then
+    if not book(fields) then
       log.warn("broadcasts.passed_over", { id = fields.id, broadcast = fields.broadcast })
     end
     redis.call("SET", CURSOR, fields.id)

@@ -76,6 +76,7 @@ static void take_session(struct streaming *streaming, struct slice client, struc
     if (!slice_equal(word[8], SLICE("-"))) memcpy(session->ticket.nonce, word[8].data, word[8].size);
     session->end = control_drop;
     session_opened(session);
+    session->opened = 0; // long enough ago for /stat to list it
     log_info("streaming.adopted", LOG_TEXT("session", id), LOG_TEXT("slug", session->slug));
     if (kind == SESSION_PLAYER) admission_adopt(session);
 }

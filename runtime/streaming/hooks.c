@@ -168,12 +168,21 @@ static void ended(struct streaming *streaming, const char *id) {
     if (session) session_ended(session, 0, "left");
 }
 
+/// A connection begins: the nginx that says so is the one that runs. After a restart of nginx its
+/// word is new, and the control interface knows the new numbers only.
+static void note_boot(struct streaming *streaming, const char *boot) {
+    if (strcmp(boot, streaming->boot) == 0) return;
+    log_warn("streaming.nginx", LOG_TEXT("before", streaming->boot), LOG_TEXT("now", boot));
+    snprintf(streaming->boot, sizeof streaming->boot, "%s", boot);
+}
+
 static void handle(struct streaming *streaming, struct http_request *request, const char *boot,
                    const struct hook_request *hook) {
     char id[SESSION_ID_SIZE];
     snprintf(id, sizeof id, "%s:%llu", boot, (unsigned long long)hook->client);
     switch (hook->call) {
     case HOOK_CONNECT:
+        note_boot(streaming, boot);
         reply(request, slice_equal(hook->app, SLICE("live")) ||
                                slice_equal(hook->app, SLICE("publish"))
                            ? 200

@@ -81,6 +81,7 @@ struct show {
     char publisher[SESSION_ID_SIZE]; ///< "" in grace
     char relay[SESSION_ID_SIZE];
     struct timer timer; ///< end of the grace
+    struct timer push;  ///< nginx's push must be there by then
 };
 
 struct streaming {
@@ -174,6 +175,7 @@ void adopt_all(struct streaming *streaming, void (*done)(struct streaming *strea
 struct show *show_find(struct streaming *streaming, struct slice slug);
 void show_starting(struct session *publisher);
 void show_first_picture(struct show *show);
+void show_relay(struct show *show, const char *id); ///< the push has come (id), or gone (NULL)
 void show_publisher_gone(struct show *show, const char *reason);
 /// What live:<slug> says, for a process that comes up.
 struct show_record {
@@ -191,6 +193,8 @@ void control_get(struct streaming *streaming, const char *url,
                               void *context),
                  void *context);
 void control_drop(struct session *session);
+/// The address that drops a client; for who must know when that is done.
+void control_drop_url(struct streaming *streaming, uint64_t client, char out[256]);
 void control_free(struct streaming *streaming);
 
 // sweep.c

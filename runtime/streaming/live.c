@@ -7,6 +7,8 @@
 // gone and may come back) → offline. live:<slug> and the set `live` tell the other services, the
 // status callback tells viewers, the stream `events` tells MariaDB.
 
+enum { PUSH_COMES_MS = 8000, PUSH_GONE_MS = 1500 };
+
 static const char *const state_names[] = {"starting", "live", "grace"};
 
 struct show *show_find(struct streaming *streaming, struct slice slug) {
@@ -54,6 +56,7 @@ static void free_show(struct show *show) {
     struct streaming *streaming = show->streaming;
     if (show->state == SHOW_STARTING) streaming->starting--;
     loop_timer_stop(streaming->loop, &show->timer);
+    loop_timer_stop(streaming->loop, &show->push);
     hash_remove(&streaming->shows, slice_of(show->slug));
     memory_free(show);
 }
@@ -71,11 +74,29 @@ static void on_grace_over(struct timer *timer) {
     go_offline(container_of(timer, struct show, timer), "left");
 }
 
+static void on_push_missing(struct timer *timer) {
+    struct show *show = container_of(timer, struct show, push);
+    struct session *publisher = session_find(show->streaming, slice_of(show->publisher));
+    if (!publisher || publisher->state != SESSION_OPEN || show->relay[0]) return;
+    // nginx-rtmp never repeats a push that a redirect asked for. Its encoder must connect again.
+    session_cut(publisher, "push lost");
+}
+
+void show_relay(struct show *show, const char *id) {
+    snprintf(show->relay, sizeof show->relay, "%s", id ? id : "");
+    loop_timer_stop(show->streaming->loop, &show->push);
+    // The ends of a publisher and of its push are told in any order: wait for the other.
+    if (!id && show->publisher[0]) {
+        loop_timer_start(show->streaming->loop, &show->push, PUSH_GONE_MS);
+    }
+}
+
 static struct show *new_show(struct streaming *streaming, struct slice slug) {
     struct show *show = memory_zero(1, sizeof *show);
     show->streaming = streaming;
     memcpy(show->slug, slug.data, slug.size);
     timer_init(&show->timer, on_grace_over);
+    timer_init(&show->push, on_push_missing);
     hash_put(&streaming->shows, slug, show);
     show->state = SHOW_GRACE; // counted nowhere until set_state
     return show;
@@ -92,6 +113,11 @@ void show_starting(struct session *publisher) {
     loop_timer_stop(streaming->loop, &show->timer);
     show->model = publisher->model;
     snprintf(show->publisher, sizeof show->publisher, "%s", publisher->id);
+    // A push that is still there belongs to a publisher that was taken over.
+    struct session *old = session_find(streaming, slice_of(show->relay));
+    show->relay[0] = '\0';
+    if (old && old->state == SESSION_OPEN) session_cut(old, "taken over");
+    loop_timer_start(streaming->loop, &show->push, PUSH_COMES_MS);
     set_state(show, SHOW_STARTING);
     write_state(show);
     announce(show, state_names[SHOW_STARTING]);
@@ -116,8 +142,11 @@ void show_publisher_gone(struct show *show, const char *reason) {
     redis_format(show->streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s",
                  "{\"do\":\"end\",\"reason\":\"ended\",\"slug\":\"", show->slug, "\"}");
     // A model who was stopped by us, or who never sent a picture, is not waited for.
-    bool wait = show->started && (strcmp(reason, "left") == 0 || strcmp(reason, "lost") == 0 ||
-                                  strcmp(reason, "silent") == 0);
+    static const char *const passing[] = {"left", "lost", "silent", "push lost", "taken over"};
+    bool wait = false;
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+        if (show->started && strcmp(reason, passing[i]) == 0) wait = true;
+    }
     if (!wait) {
         go_offline(show, reason);
         return;

@@ -64,15 +64,50 @@ static void on_taken(void *context, const redisReply *reply, const char *error) 
     finish(publish, done ? 302 : 503, "the lock could not be taken");
 }
 
-/// The holder of the lock has ended or is silent: its place is free.
-static void take_over(struct publish *publish) {
+static void take_lock(struct publish *publish) {
     struct session *session = publish->session;
-    struct session *old = session_find(session->streaming, slice_of(publish->holder));
-    log_info("streaming.takeover", LOG_TEXT("slug", session->slug), LOG_TEXT("old", publish->holder),
-             LOG_TEXT("new", session->id));
-    if (old && old != session && old->state == SESSION_OPEN) session_cut(old, "taken over");
     redis_format(session->streaming->options.redis, on_taken, publish,
                  "SET p:pub:%lld %s PX %d", (long long)session->model, session->id, LOCK_MS);
+}
+
+static void on_old_dropped(struct streaming *streaming, int status, struct slice body,
+                           void *context) {
+    (void)streaming;
+    (void)status;
+    (void)body;
+    take_lock(context);
+}
+
+/// The holder of the lock has ended or is silent: its place is free. It is dropped first, and waited
+/// for: two publishers of one name write into one another's segments.
+static void take_over(struct publish *publish) {
+    struct session *session = publish->session;
+    struct streaming *streaming = session->streaming;
+    struct slice holder = slice_of(publish->holder);
+    struct session *old = session_find(streaming, holder);
+    uint64_t client = 0;
+    size_t colon = slice_find(holder, ':', 0);
+    log_info("streaming.takeover", LOG_TEXT("slug", session->slug), LOG_TEXT("old", publish->holder),
+             LOG_TEXT("new", session->id));
+    if (session->dead) {
+        finish(publish, 503, "ending");
+        return;
+    }
+    bool drop = slice_equal(slice_sub(holder, 0, colon), slice_of(streaming->boot)) &&
+                slice_to_u64(slice_sub(holder, colon + 1, holder.size), &client) &&
+                !(old && old->state == SESSION_ENDED);
+    if (old && old != session && old->state == SESSION_OPEN) {
+        old->end = NULL; // dropped right here
+        session_cut(old, "taken over");
+        old->end = control_drop;
+    }
+    if (drop) {
+        char url[256];
+        control_drop_url(streaming, client, url);
+        control_get(streaming, url, on_old_dropped, publish);
+    } else {
+        take_lock(publish);
+    }
 }
 
 static void on_second_sample(struct session *session, bool answered, bool found,
@@ -247,8 +282,8 @@ void relay_ask(struct session *session) {
     } else {
         session->end = control_drop;
         session->model = show->model;
-        snprintf(show->relay, sizeof show->relay, "%s", session->id);
         session_opened(session);
+        show_relay(show, session->id);
         adopt_save(session);
         session_answer(session, 200);
     }

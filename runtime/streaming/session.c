@@ -149,7 +149,7 @@ void session_ended(struct session *session, int64_t end_ms, const char *reason) 
             show_publisher_gone(show, session->cut ? session->reason : reason);
         }
     } else if (session->kind == SESSION_RELAY && show && strcmp(show->relay, session->id) == 0) {
-        show->relay[0] = '\0';
+        show_relay(show, NULL);
     }
 }
 
