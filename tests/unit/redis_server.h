@@ -19,7 +19,7 @@
 /// A private redis-server (from PATH) in a temporary folder, on a unix socket only. It dies with
 /// the test.
 struct redis_server {
-    char folder[64], address[96], path[96];
+    char folder[64], path[80], address[96];
     pid_t pid;
     const char *fsync; ///< NULL: no AOF
 };
