@@ -184,14 +184,13 @@ void lua_coroutine_continue(struct lua_coroutine *co, int values, bool failed, b
     }
 }
 
-void lua_coroutine_slice(lua_State *L) {
+void lua_coroutine_requeue(lua_State *L) {
     struct lua_coroutine *co = current;
     co->suspending = true;
     co->resume_on = L;
     co->resume_values = 0;
     co->resume_failed = false;
     ready(co);
-    lua_yield(L, 0);
 }
 
 void lua_coroutine_doom(struct lua_coroutine *co, enum lua_fate fate, const char *reason) {

@@ -60,8 +60,9 @@ void lua_coroutine_continue(struct lua_coroutine *co, int values, bool failed, b
 /// Ends the wait (pending.c) by raising the fate at the end of the tick.
 void lua_pending_abandon(lua_pending handle);
 bool lua_pending_is_idle(lua_pending handle);
-/// Yields the running coroutine to the back of the queue; called from the hook only.
-void lua_coroutine_slice(lua_State *L);
+/// Puts the running coroutine, in whose thread L it is, at the back of the queue. The caller yields
+/// without values right after.
+void lua_coroutine_requeue(lua_State *L);
 /// Decides the fate once (later ones are ignored), abandons what it waits for. The coroutine
 /// unwinds at the end of the tick.
 void lua_coroutine_doom(struct lua_coroutine *co, enum lua_fate fate, const char *reason);

@@ -79,7 +79,10 @@ static void on_hook(lua_State *L, lua_Debug *frame) {
         if (co->raised) lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
         lua_coroutine_check(L, co);
     }
-    if (spent > 0 && lua_isyieldable(L)) lua_coroutine_slice(L);
+    if (spent > 0 && lua_isyieldable(L)) {
+        lua_coroutine_requeue(L);
+        lua_yield(L, 0);
+    }
 }
 
 void limits_running(lua_State *L) {

@@ -7,7 +7,7 @@
 /// thread that runs, and the hook, which is an ordinary call in that thread, decides: on to the
 /// back of the queue, or an error. A permanent count hook was measured at 1.9 times the running
 /// time.
-enum { LIMITS_TICK_MS = 10, LIMITS_SLICE_MS = 20 };
+enum { LIMITS_TICK_MS = 10 };
 
 void limits_install(void); ///< once a process is enough; more calls do nothing
 /// Around each lua_resume of a coroutine by the scheduler.

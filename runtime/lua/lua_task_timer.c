@@ -10,10 +10,21 @@ static int after_sleep(lua_State *L, int values, bool failed) {
     return failed ? lua_pending_throw(L) : 0;
 }
 
-// sleep(seconds). A job's sleep is where a reload may end it.
+static int after_turn(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    lua_coroutine_check(L, lua_coroutine_current());
+    return 0;
+}
+
+// sleep(seconds). A job's sleep is where a reload may end it. sleep(0) lets everybody else run first.
 static int sleep_for(lua_State *L) {
     uint64_t wait = task_check_seconds(L, 1);
     lua_pending handle = lua_pending_begin(L, "task.sleep", NULL, NULL);
+    if (wait == 0) {
+        lua_pending_drop(handle);
+        lua_coroutine_requeue(L);
+        return lua_yieldk(L, 0, 0, after_turn);
+    }
     lua_pending_idle(handle);
     lua_pending_after(handle, wait);
     return lua_pending_yield_then(L, handle, after_sleep);

@@ -15,7 +15,7 @@ describe("lua/types", function()
   local sources = {}
   setup(function()
     for _, name in ipairs(assert(file.list(config.root .. "/lua/types"))) do
-      local text = assert(file.read(config.root .. "/lua/types/" .. name))
+      local text = name:find("%.lua$") and assert(file.read(config.root .. "/lua/types/" .. name)) or ""
       local module = text:match("^%-%-%-@meta (runtime%.[%w_]+)")
       if module then sources[module] = text end
     end
