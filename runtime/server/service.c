@@ -60,8 +60,24 @@ static void service_report(struct service *service) {
     buffer_free(&out);
 }
 
+// What a service does by itself (jobs): each generation begins it anew, and the old one's is
+// cancelled when it does not come to rest by itself (generation.c).
+static void service_start_done(void *context, lua_State *co, int results, const char *error) {
+    (void)context;
+    (void)co;
+    (void)results;
+    if (error) log_error("service.start_failed", LOG_TEXT("error", error));
+}
+
+static void service_start_export(struct service *service) {
+    struct lua_generations *generations = service->assembly.runtime.generations;
+    static const struct lua_limits none = {0};
+    if (lua_generations_has(generations, "start"))
+        lua_generations_call(generations, "start", &none, NULL, service_start_done, service);
+}
+
 static void service_on_reload(void *context, bool ok) {
-    (void)ok;
+    if (ok) service_start_export(context);
     service_report(context);
 }
 
@@ -193,20 +209,6 @@ static bool service_open_http(struct service *service) {
 }
 
 // --- life ----------------------------------------------------------------------------------------
-
-static void service_start_jobs_done(void *context, lua_State *co, int results, const char *error) {
-    (void)context;
-    (void)co;
-    (void)results;
-    if (error) log_error("service.start_failed", LOG_TEXT("error", error));
-}
-
-static void service_start_export(struct service *service) {
-    struct lua_generations *generations = service->assembly.runtime.generations;
-    static const struct lua_limits none = {0};
-    if (lua_generations_has(generations, "start"))
-        lua_generations_call(generations, "start", &none, NULL, service_start_jobs_done, service);
-}
 
 int service_run(struct config *config, const char *name, unsigned instance) {
     const struct service_kind *kind = service_kind_find(name);
