@@ -420,7 +420,7 @@ static void the_invariants_hold_whatever_happens(void **state) {
     } while (seconds ? time(NULL) < end : rounds < 6);
     print_message("seeds %" PRIu64 " to %" PRIu64 ": %ld operations, %ld refused, %ld kills\n", first_seed,
                   seed - 1, world.operations, world.refusals, world.kills);
-    assert_true(world.operations > world.refusals * 2); // it was not all refusals
+    assert_true(world.refusals < world.operations * 3 / 4); // it was not all refusals
 }
 
 /// The functions with one text replaced by another.
