@@ -181,12 +181,13 @@ void smtp_send(struct smtp_pool *pool, http_client_handle handle,
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, mail);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(request->timeout_ms ? request->timeout_ms : 10000));
-    curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)CURLUSESSL_TRY);
     if (request->username) {
         curl_easy_setopt(easy, CURLOPT_USERNAME, request->username);
         curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password ? request->password : "");
-        curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL); // no password in the clear
     }
+    // With a password (in the URL, too): encrypted or not at all.
+    bool secret = request->username || strchr(request->url, '@');
+    curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)(secret ? CURLUSESSL_ALL : CURLUSESSL_TRY));
     pool->count++;
     list_push_back(&pool->waiting, &mail->link);
     pool_next(pool);
