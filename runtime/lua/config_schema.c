@@ -96,6 +96,7 @@ const struct config_key config_schema[] = {
     INTEGER("http.*", 0, 8LL * GIB),
     INTEGER("realtime.*", 0, 1000000),
     TEXT("realtime.origins"),
+    TEXT("moderation.words"), // unwanted in chat, separated by commas
     INTEGER("streaming.*", 0, HOUR_MS * 24LL),
     INTEGER("billing.*", 0, 1000000000000LL),
 

@@ -323,6 +323,7 @@ static int hash_field(lua_State *L, const char *prefix, const char *field, const
 
 // mute(channel, account [, seconds]): for good without seconds; 0 seconds ends it.
 static int realtime_mute(lua_State *L) {
+    lua_settop(L, 3);
     check_channel(L, 1);
     const char *account = lua_pushfstring(L, "%I", (LUAI_UACINT)luaL_checkinteger(L, 2));
     if (lua_isnoneornil(L, 3)) return hash_field(L, "rt:mute:", account, "0");

@@ -171,10 +171,7 @@ static void service_on_request(void *context, struct http_request *request) {
 
 static void service_on_realtime(void *context, struct http_request *request) {
     struct service *service = context;
-    if (slice_starts(request->path, SLICE("/realtime/")))
-        realtime_on_request(service->assembly.runtime.hub, request);
-    else
-        http_respond_status(request, 404);
+    realtime_on_request(service->assembly.runtime.hub, request); // 404 for what is not its own
 }
 
 static bool service_open_http(struct service *service) {

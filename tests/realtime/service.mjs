@@ -1,0 +1,98 @@
+// Starts two instances of the realtime service of the environment that the tests run in, on ports
+// of its own, and ends them. Used by clients.mjs.
+import { spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+
+/** The command line of the `footlight test` that started us: the binary, --root and --site. */
+function parent() {
+  const words = fs.readFileSync(`/proc/${process.ppid}/cmdline`, "utf8").split("\0");
+  const option = (name) => words[words.indexOf(name) + 1];
+  return {
+    binary: fs.readlinkSync(`/proc/${process.ppid}/exe`),
+    root: words.includes("--root") ? option("--root") : (process.env.FOOTLIGHT_ROOT ?? "."),
+    site: words.includes("--site") ? option("--site") : process.env.FOOTLIGHT_SITE,
+  };
+}
+
+/** Two free ports ten apart, as instances of one service are. */
+async function freePorts() {
+  const taken = (port) =>
+    new Promise((resolve) => {
+      const server = net.createServer();
+      server.once("error", () => resolve(true));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(false)));
+    });
+  for (let i = 0; i < 50; i++) {
+    const port = 20000 + Math.floor(Math.random() * 10000);
+    if (!(await taken(port)) && !(await taken(port + 10))) return [port, port + 10];
+  }
+  throw new Error("no free ports");
+}
+
+export async function start() {
+  const { binary, root, site } = parent();
+  const [one, two] = await freePorts();
+  const text = fs.readFileSync(site, "utf8");
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "footlight-realtime-"));
+  const secrets = text.match(/secrets = \{ directory = "([^"]+)"/)[1];
+  const file = path.join(folder, "site.lua");
+  fs.writeFileSync(
+    file,
+    text
+      .replace(/realtime = "127\.0\.0\.1:\d+"/, `realtime = "127.0.0.1:${one}"`)
+      .replace(/\n\}\s*$/, `\n  services = { realtime = { count = 2 } },\n}\n`)
+      .replace(/var = "([^"]+)"/, `var = "${folder}"`),
+  );
+  fs.mkdirSync(path.join(folder, "run"));
+  fs.writeFileSync(path.join(folder, "run", "rtmp.boot"), "test");
+  const log = fs.openSync(path.join(folder, "log"), "w");
+  const child = spawn(binary, ["--root", root, "--site", file, "serve", "realtime"], {
+    stdio: ["ignore", log, log],
+    env: { ...process.env, FOOTLIGHT_TEST_ENDPOINTS: "1" },
+  });
+  const key = Buffer.from(fs.readFileSync(path.join(secrets, "token"), "utf8").trim(), "hex");
+
+  async function answers(port) {
+    for (let i = 0; i < 100; i++) {
+      try {
+        if ((await fetch(`http://127.0.0.1:${port}/healthz`)).ok) return;
+      } catch {
+        // not yet
+      }
+      if (child.exitCode !== null) break;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    throw new Error(`the service did not start:\n${fs.readFileSync(path.join(folder, "log"))}`);
+  }
+
+  async function stop() {
+    const over = new Promise((resolve) => child.once("exit", resolve));
+    if (child.exitCode === null) {
+      child.kill("SIGTERM");
+      await over;
+    }
+    fs.rmSync(folder, { recursive: true });
+  }
+
+  try {
+    await answers(one);
+    await answers(two);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { ports: [one, two], key, stop, child };
+}
+
+export function token(key, account, name, role = "viewer") {
+  const now = Math.floor(Date.now() / 1000);
+  const part = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");
+  const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({
+    sub: String(account), name, role, iat: now, exp: now + 600, caps: ["chat:*"],
+  })}`;
+  return `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
+}
