@@ -58,11 +58,10 @@ local function compare(wallet)
 end
 
 local function compare_all(wait)
-  local differences, todo, count = {}, all_accounts(), 0
+  local differences, todo = {}, all_accounts()
   local function note(wallet, problem, booked)
     differences[#differences + 1] = { account = wallet.account, problem = problem, redis = wallet, ledger = booked }
   end
-  count = #todo
   local rounds = wait * 4
   local late = {}
   for _, id in ipairs(todo) do
@@ -92,7 +91,7 @@ local function compare_all(wait)
   for _, item in ipairs(late) do
     note(item[1], ("the ledger has come to change %d of %d only"):format(item[2].seq, item[1].seq), item[2])
   end
-  return differences, count
+  return differences, #todo
 end
 
 local function shards_behind()

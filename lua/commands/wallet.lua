@@ -61,7 +61,8 @@ local function change(options, out, name, text, take)
   else
     wallet = billing.credit(values)
   end
-  out:result(wallet, describe(name, wallet) .. (wallet.repeated and "\n  (this key had been used: nothing was changed)" or ""))
+  local note = wallet.repeated and "\n  (this key had been used: nothing was changed)" or ""
+  out:result(wallet, describe(name, wallet) .. note)
   return command.OK
 end
 

@@ -70,12 +70,12 @@ end
 
 --- Books everything that is there now. Returns how many shards had something.
 function flusher.flush()
-  local cursors, busy, entries, behind = nil, 0, 0, 0
+  local busy, entries, behind = 0, 0, 0
   local shards = billing.outbox.look()
   for _, shard in ipairs(shards) do entries = entries + shard.length end
   waiting:set(entries)
   if entries == 0 then return 0 end
-  cursors = ledger.cursors()
+  local cursors = ledger.cursors()
   for _, shard in ipairs(shards) do
     local cursor = cursors[shard.shard]
     if shard.last_ms < cursor.stream_ms

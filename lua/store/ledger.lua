@@ -60,10 +60,9 @@ local wallets_sql = [[
                 AND w.currency = 'CRD']]
 
 local make_wallets_sql = [[
-  INSERT INTO wallets (owner_type, owner_id, kind)
+  INSERT IGNORE INTO wallets (owner_type, owner_id, kind)
   SELECT DISTINCT owner_type, owner_id, kind
   FROM JSON_TABLE(?, '$[*]' ]] .. wallet_columns .. [[) AS e
-  ON DUPLICATE KEY UPDATE wallets.id = wallets.id]]
 
 local function wallet_name(leg)
   return leg.owner_type .. " " .. leg.owner_id .. " " .. leg.kind
@@ -300,7 +299,8 @@ local function canonical(fresh)
   local lines = {}
   for i, item in ipairs(fresh) do
     local e = item.entry
-    lines[i] = ("%s %d %d %s %d %d %d %d"):format(e.op, e.account, e.seq, e.type, e.paid, e.bonus, e.debt, e.at)
+    lines[i] = ("%s %d %d %s %d %d %d %d"):format(e.op, e.account, e.seq, e.type, e.paid, e.bonus, e.debt,
+      e.at)
   end
   return table.concat(lines, "\n")
 end
@@ -316,8 +316,8 @@ function ledger.book(shard, epoch, entries)
   local counts
   db.transaction(function(tx)
     counts = { booked = 0, duplicates = 0, quarantined = 0 }
-    local cursor = tx.one("SELECT epoch, stream_ms, stream_n, batch_hash FROM ledger_cursors WHERE shard = ? FOR UPDATE",
-      shard)
+    local cursor = tx.one([[
+      SELECT epoch, stream_ms, stream_n, batch_hash FROM ledger_cursors WHERE shard = ? FOR UPDATE]], shard)
     local todo = {}
     for _, entry in ipairs(entries) do
       if epoch > cursor.epoch or behind(entry, cursor) then todo[#todo + 1] = entry end

@@ -1,0 +1,146 @@
+---@meta runtime.billing
+--- Wallets, meters and the outbox (docs/billing.md). Amounts are whole micro-credits. Every operation has a
+--- key, `op`: the same key with the same content counts once, with other content it is a "duplicate".
+local billing = {}
+
+---@class wallet
+---@field account integer
+---@field paid integer
+---@field bonus integer
+---@field held integer reserved by meters and holds
+---@field debt integer owed after a chargeback
+---@field seq integer number of the last change
+---@field frozen boolean
+---@field repeated? boolean the key had been used: nothing was changed now
+---@field paid_change? integer
+---@field bonus_change? integer
+
+---@class billing_operation
+---@field op string 1 to 120 of letters, digits and :._-
+---@field account integer
+---@field type? string
+---@field reason? string
+---@field actor? string "account:7", "command", …
+
+---@class billing_credit: billing_operation
+---@field amount integer
+---@field bucket? "paid"|"bonus"
+
+--- Raises whenever the credits are not there afterwards.
+---@param values billing_credit
+---@return wallet
+function billing.credit(values) end
+
+---@class billing_debit: billing_operation
+---@field amount integer
+---@field payee? integer model id
+---@field message? string
+---@field slug? string
+---@field anonymous? boolean
+
+--- Bonus first, then paid. nil and "no_funds", "frozen" or "duplicate".
+---@param values billing_debit
+---@return wallet|nil wallet, string|nil reason
+function billing.tip(values) end
+
+--- As tip, for anything else that takes credits; `type` is "adjustment" unless it is said.
+---@param values billing_debit
+---@return wallet|nil wallet, string|nil reason
+function billing.debit(values) end
+
+---@class billing_refund: billing_operation
+---@field original string the op or the sid
+---@field amount? integer all that is left
+
+---@param values billing_refund
+---@return wallet|nil wallet, string|nil reason
+function billing.refund(values) end
+
+--- Takes what is there, freezes, books the rest as debt.
+---@param values billing_credit
+---@return wallet
+function billing.chargeback(values) end
+
+---@class billing_freeze: billing_operation
+---@field frozen boolean
+
+---@param values billing_freeze
+---@return wallet
+function billing.freeze(values) end
+
+---@param account integer
+---@return wallet
+function billing.wallet(account) end
+
+---@param account integer
+---@return wallet
+function billing.balance(account) end
+
+--- Recovery: sets a wallet that is behind `seq`; `repeated` when it was not.
+---@param values { account: integer, paid: integer, bonus: integer, debt: integer, seq: integer, frozen: boolean, epoch: integer }
+---@return wallet
+function billing.restore(values) end
+
+---@param account integer
+---@return integer shard 0 to 15
+function billing.shard(account) end
+
+--- Accounts that have a wallet, and the next cursor; "0" begins and ends.
+---@param cursor string
+---@return integer[] accounts, string cursor
+function billing.scan(cursor) end
+
+--- Opens a meter in this process; it closes itself when it is cut. nil and a reason when it is refused.
+---@param values { sid: string, account: integer, rate: integer, limit?: integer, payee?: integer, free?: integer, increment?: integer, minimum?: integer }
+---@return { deadline_ms: integer, final: boolean, price: integer }|nil opened, string|nil reason
+function billing.open(values) end
+
+--- Somebody watches now. False when this process does not keep that session.
+---@param sid string
+---@return boolean
+function billing.evidence(sid) end
+
+---@param sid string
+---@param reason? string
+---@return boolean known
+function billing.close(sid, reason) end
+
+---@class outbox_entry
+---@field stream_ms integer
+---@field stream_n integer
+---@field account integer
+---@field seq integer
+---@field type string
+---@field op string
+---@field at integer
+---@field paid integer
+---@field bonus integer
+---@field debt integer
+---@field payee? integer
+---@field actor? string
+---@field reason? string
+---@field ref? string
+---@field ref_at? integer
+---@field elapsed_ms? integer
+---@field total? integer
+---@field extra? string JSON
+
+billing.outbox = {}
+
+---@return { shard: integer, length: integer, last_ms: integer, last_n: integer }[]
+function billing.outbox.look() end
+
+---@param shard integer
+---@param after_ms integer
+---@param after_n integer
+---@param count integer
+---@return outbox_entry[] entries, integer epoch
+function billing.outbox.read(shard, after_ms, after_n, count) end
+
+--- Forgets everything up to and including that entry.
+---@param shard integer
+---@param ms integer
+---@param n integer
+function billing.outbox.trim(shard, ms, n) end
+
+return billing
