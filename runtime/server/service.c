@@ -193,6 +193,7 @@ static bool service_open_http(struct service *service) {
         service->on_request = service_on_realtime;
     } else if (kind->hooks || kind->media) {
         options.one_request = kind->hooks;
+        options.access_log = false; // their paths hold the hooks' secret and tickets
         service->on_request = kind->hooks ? hooks_on_request : media_on_request;
         service->context = runtime->streaming;
     }
