@@ -21,9 +21,12 @@ local forgotten = metrics.gauge("footlight_ledger_shards_behind",
 
 local flusher = {}
 
--- A refusal of these very rows, as against a database that is away or busy.
+-- A refusal of these very rows (SQL states of class 22, data, and 23, constraints), as against a database
+-- that is away, busy, or not as it should be (a missing right or table): then everything waits.
 local function is_refusal(reason)
-  return type(reason) == "table" and reason.kind == "sql" and not reason.retryable
+  if type(reason) ~= "table" or reason.kind ~= "sql" or reason.retryable then return false end
+  local class = tostring(reason.sqlstate):sub(1, 2)
+  return class == "22" or class == "23"
 end
 
 local function book(shard, epoch, entries)

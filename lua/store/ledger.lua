@@ -59,10 +59,12 @@ local wallets_sql = [[
   JOIN wallets w ON w.owner_type = e.owner_type AND w.owner_id = e.owner_id AND w.kind = e.kind
                 AND w.currency = 'CRD']]
 
+-- IGNORE: another flusher may make the same one first. (ON DUPLICATE KEY UPDATE would want a right that
+-- the services do not have.)
 local make_wallets_sql = [[
   INSERT IGNORE INTO wallets (owner_type, owner_id, kind)
   SELECT DISTINCT owner_type, owner_id, kind
-  FROM JSON_TABLE(?, '$[*]' ]] .. wallet_columns .. [[) AS e
+  FROM JSON_TABLE(?, '$[*]' ]] .. wallet_columns .. [[) AS e]]
 
 local function wallet_name(leg)
   return leg.owner_type .. " " .. leg.owner_id .. " " .. leg.kind
