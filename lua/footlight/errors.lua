@@ -74,17 +74,17 @@ local function header_list(req)
   return list
 end
 
-local function development_page(req, app, bug)
+local function development_page(req, app, bug, status)
   local path, line, source = source_of(bug.message)
   local body = view.render("footlight/error", {
-    status = 500, heading = "This request failed", message = bug.message, trace = bug.trace or "",
+    status = status, heading = "This request failed", message = bug.message, trace = bug.trace or "",
     file = path, line = line, source = source or {}, method = req.method,
     target = req.target or req.path, request_id = req.id,
     handler = req.route and req.route.source or "", params = req.params or {},
     account_name = req.account and req.account.name or "guest", headers = header_list(req),
     queries = req.queries or {},
   }, app:globals(req))
-  return { status = 500, headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = body }
+  return { status = status, headers = { ["Content-Type"] = "text/html; charset=utf-8" }, body = body }
 end
 
 local function problem(req, status, detail, t)
@@ -127,7 +127,7 @@ function errors.respond(req, app, raised)
   end
   local ok, response = xpcall(function()
     if not answer and app.development and not req:wants_json() then
-      return development_page(req, app, raised)
+      return development_page(req, app, raised, status)
     end
     if req:wants_json() then return problem(req, status, detail, req.t) end
     return page(req, app, status, detail)

@@ -273,7 +273,16 @@ function view.check()
   return count
 end
 
-function view.exists(name) return units[name] ~= nil end
+-- A web service loads its templates as a part of each generation. Commands and tests, which may never
+-- need one, do it when they come to the first.
+local function ready()
+  if not source_of then view.check() end
+end
+
+function view.exists(name)
+  ready()
+  return units[name] ~= nil
+end
 
 --- name → { file, extends, references }, for `footlight check`.
 function view.list()
@@ -289,6 +298,7 @@ end
 --- Renders to a new buffer. The second result are the variables as the template left them: what it
 -- `set` at its top is there (mail.lua reads the subject so).
 function view.render(name, variables, globals)
+  ready()
   local unit = units[name] or error(("there is no template '%s'"):format(name), 2)
   globals = globals or view.globals
   local env = {}
