@@ -3,6 +3,7 @@
 local command = require "footlight.command"
 local config = require "runtime.config"
 local db = require "runtime.db"
+local json = require "runtime.json"
 local migrations = require "footlight.migrations"
 
 local HOUR = 3600 * 1000
@@ -36,7 +37,7 @@ local function run(options, out)
   local user, admin = config.get("mariadb.user"), config.get("mariadb.admin_user")
   local granted = 0
   if admin and user and admin ~= user then granted = migrations.grant(connection, user, name) end
-  out:result({ carried_out = names, database = name, granted = granted > 0 and user or nil },
+  out:result({ carried_out = json.array(names), database = name, granted = granted > 0 and user or nil },
     #names == 0 and "nothing to do: the database is up to date"
       or ("%d migration%s carried out"):format(#names, #names == 1 and "" or "s"))
   return command.OK

@@ -4,6 +4,7 @@ local audit = require "store.audit"
 local command = require "footlight.command"
 local config = require "runtime.config"
 local db = require "runtime.db"
+local json = require "runtime.json"
 local models = require "store.models"
 local rooms = require "store.rooms"
 local stream_keys = require "store.stream_keys"
@@ -21,7 +22,7 @@ local function shown(model)
     id = model.id, slug = model.slug, stage_name = model.stage_name, account = model.account_name,
     account_id = model.account_id, state = model.state, version = model.state_version,
     reason = model.state_reason, title = room.title, rate = room.rate,
-    rate_credits = command.show_credits(room.rate), tags = room.tags,
+    rate_credits = command.show_credits(room.rate), tags = json.array(room.tags),
     key = key and { hint = key.hint, created_at = key.created_at } or nil,
   }
 end

@@ -24,20 +24,20 @@ Out.__index = Out
 --- What the command found out: as JSON when that was asked for, else the text.
 function Out:result(values, text)
   if self.json then
-    io.stdout:write(json.encode(values), "\n")
+    self.stdout:write(json.encode(values), "\n")
   elseif text and text ~= "" then
-    io.stdout:write((text:gsub("\n*$", "")), "\n")
+    self.stdout:write((text:gsub("\n*$", "")), "\n")
   end
 end
 
 --- More lines for people only.
 function Out:say(text)
-  if not self.json then io.stdout:write(text, "\n") end
+  if not self.json then self.stdout:write(text, "\n") end
 end
 
 --- One sentence about what went wrong, on standard error; returns the exit code.
 function Out:fail(code, message)
-  io.stderr:write("footlight ", self.name, ": ", message, "\n")
+  self.stderr:write("footlight ", self.name, ": ", message, "\n")
   return code
 end
 
@@ -141,15 +141,15 @@ local function explain(out, reason, traceback)
   return out:fail(command.FAILED, type(reason) == "table" and text or traceback)
 end
 
-local function run_spec(name, spec, words)
+local function run_spec(name, spec, words, streams)
   local options, values = read_words(spec, words)
-  local out = setmetatable({ name = name, json = false }, Out)
+  local out = setmetatable({ name = name, json = false, stdout = streams.stdout, stderr = streams.stderr }, Out)
   if not options then
-    io.stderr:write("footlight ", name, ": ", values, "\nusage: ", usage_of(name, spec), "\n")
+    out.stderr:write("footlight ", name, ": ", values, "\nusage: ", usage_of(name, spec), "\n")
     return command.USAGE
   end
   if options.help then
-    io.stdout:write(help_of(name, spec), "\n")
+    out.stdout:write(help_of(name, spec), "\n")
     return command.OK
   end
   out.json = options.json or false
@@ -162,33 +162,36 @@ local function run_spec(name, spec, words)
   return code or command.OK
 end
 
-local function choose(definition, words)
+local function choose(definition, words, streams)
   local first = words[1]
   if first == nil or first == "--help" then
-    local stream = first and io.stdout or io.stderr
+    local stream = first and streams.stdout or streams.stderr
     stream:write(overview_of(definition), "\n")
     return first and command.OK or command.USAGE
   end
   for _, spec in ipairs(definition.commands) do
     if spec[1] == first then
-      return run_spec(definition.name .. " " .. first, spec, { table.unpack(words, 2) })
+      return run_spec(definition.name .. " " .. first, spec, { table.unpack(words, 2) }, streams)
     end
   end
-  io.stderr:write("footlight ", definition.name, ": there is no '", first, "'\n",
+  streams.stderr:write("footlight ", definition.name, ": there is no '", first, "'\n",
     overview_of(definition), "\n")
   return command.USAGE
 end
 
---- Makes the module of a command: { name, summary, usage, run(words) → exit code }.
+--- Makes the module of a command: { name, summary, usage, run(words [, streams]) → exit code }. Tests
+-- give streams of their own: { stdout =, stderr = }, each with a method write.
 function command.define(definition)
   assert(type(definition.name) == "string", "a command has a name")
   local module = { name = definition.name, summary = definition.summary or "" }
   if definition.commands then
     module.usage = overview_of(definition)
-    function module.run(words) return choose(definition, words or {}) end
+    function module.run(words, streams) return choose(definition, words or {}, streams or io) end
   else
     module.usage = "usage: " .. usage_of(definition.name, definition)
-    function module.run(words) return run_spec(definition.name, definition, words or {}) end
+    function module.run(words, streams)
+      return run_spec(definition.name, definition, words or {}, streams or io)
+    end
   end
   return module
 end

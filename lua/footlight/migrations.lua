@@ -216,7 +216,7 @@ local function put_right(tx, grantee, database, table_name, wanted)
   local spoken = ("'%s'@'%s'"):format(grantee.user, grantee.host)
   local has = {}
   for _, row in ipairs(tx.rows([[
-    SELECT privilege_type FROM information_schema.table_privileges
+    SELECT privilege_type AS privilege_type FROM information_schema.table_privileges
     WHERE grantee = ? AND table_schema = ? AND table_name = ?]], spoken, database, table_name)) do
     has[row.privilege_type] = true
   end
@@ -240,7 +240,7 @@ end
 --- Gives the services' user exactly what it needs on each table, append-only where the ledger and the
 -- audit log demand it. Returns the number of accounts of that name.
 function migrations.grant(connection, user, database)
-  local accounts = connection.rows("SELECT user, host FROM mysql.user WHERE user = ?", user)
+  local accounts = connection.rows("SELECT user AS user, host AS host FROM mysql.user WHERE user = ?", user)
   local tables = connection.rows([[
     SELECT table_name AS name FROM information_schema.tables
     WHERE table_schema = ? AND table_type = 'BASE TABLE' ORDER BY table_name]], database)

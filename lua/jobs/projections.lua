@@ -9,13 +9,10 @@ local projections = {}
 
 local BATCH = 200
 
--- A projection is never seen half written: MULTI and EXEC travel in one pipeline.
-local function replace(key, fields)
-  return function(p)
-    p.call("DEL", key)
-    p.call("HSET", key, table.unpack(fields))
-  end
-end
+-- A projection is never seen half written.
+local REPLACE = "redis.call('DEL', KEYS[1]) return redis.call('HSET', KEYS[1], unpack(ARGV))"
+
+local function replace(key, fields) redis.eval(REPLACE, { key }, fields) end
 
 --- Writes one account's; removes it when the account is gone.
 function projections.account(id)
@@ -25,36 +22,28 @@ function projections.account(id)
     redis.call("DEL", key)
     return false
   end
-  redis.pipeline(function(p)
-    p.call("MULTI")
-    replace(key, { "name", row.name, "role", row.role, "state", row.state, "nbf", tostring(row.nbf) })(p)
-    p.call("EXEC")
-  end)
+  replace(key, { "name", row.name, "role", row.role, "state", row.state, "nbf", tostring(row.nbf) })
   return true
 end
 
 --- Writes one model's, with its stream keys; removes revoked keys and the name that it had before.
+-- Returns the row, nil for a model that does not exist.
 function projections.model(id, old_slug)
   local row = models.projection(id)
-  if not row then return false end
-  redis.pipeline(function(p)
-    p.call("MULTI")
-    if old_slug and old_slug ~= row.slug then p.call("DEL", "p:model:" .. old_slug) end
-    replace("p:model:" .. row.slug, {
-      "id", tostring(row.id), "account", tostring(row.account_id), "name", row.stage_name,
-      "state", row.state, "rate", tostring(row.rate),
-      "version", tostring(row.state_version + row.version),
-    })(p)
-    for _, key in ipairs(row.keys) do
-      if key.in_force == 1 then
-        replace("p:key:" .. key.hash, { "model", tostring(row.id), "slug", row.slug })(p)
-      else
-        p.call("DEL", "p:key:" .. key.hash)
-      end
+  if not row then return nil end
+  if old_slug and old_slug ~= row.slug then redis.call("DEL", "p:model:" .. old_slug) end
+  replace("p:model:" .. row.slug, {
+    "id", tostring(row.id), "account", tostring(row.account_id), "name", row.stage_name,
+    "state", row.state, "rate", tostring(row.rate), "version", tostring(row.state_version + row.version),
+  })
+  for _, key in ipairs(row.keys) do
+    if key.in_force == 1 then
+      replace("p:key:" .. key.hash, { "model", tostring(row.id), "slug", row.slug })
+    else
+      redis.call("DEL", "p:key:" .. key.hash)
     end
-    p.call("EXEC")
-  end)
-  return true
+  end
+  return row
 end
 
 local function walk(ids_after, write)
@@ -89,8 +78,8 @@ function projections.rebuild()
   result.accounts = walk(accounts.ids_after, projections.account)
   local slugs, hashes = {}, {}
   result.models = walk(models.ids_after, function(id)
-    projections.model(id)
-    local row = models.projection(id)
+    local row = projections.model(id)
+    if not row then return end
     slugs[row.slug] = true
     for _, key in ipairs(row.keys) do
       if key.in_force == 1 then hashes[key.hash] = true end

@@ -9,7 +9,7 @@ local accounts = {}
 local columns = [[
   SELECT a.id, a.name, a.email, a.password_hash, a.state, r.name AS role, a.locale, a.tz,
     a.email_verified_at, a.tokens_valid_from, a.version, a.created_at,
-    CAST(UNIX_TIMESTAMP(a.tokens_valid_from) AS INTEGER) AS nbf
+    CAST(FLOOR(UNIX_TIMESTAMP(a.tokens_valid_from)) AS INTEGER) AS nbf
   FROM accounts a JOIN roles r ON r.id = a.role_id ]]
 
 -- The permissions of a role change with a migration only; the rows are few.
@@ -174,7 +174,7 @@ end
 function accounts.projection(id)
   return db.one([[
     SELECT a.id, a.name, r.name AS role, a.state,
-      CAST(UNIX_TIMESTAMP(a.tokens_valid_from) AS INTEGER) AS nbf
+      CAST(FLOOR(UNIX_TIMESTAMP(a.tokens_valid_from)) AS INTEGER) AS nbf
     FROM accounts a JOIN roles r ON r.id = a.role_id WHERE a.id = ?]], id)
 end
 

@@ -9,7 +9,7 @@
 #include "base/log.h"
 
 enum {
-    KILL_GRACE_MS = 1000, ///< after a query was killed; then the connection is broken off
+    KILL_GRACE_MS = 3000, ///< after a query was killed; then the connection is broken off
     DRAIN_STEPS = 10000,  ///< a suspended call on a socket that was shut down ends long before
 };
 

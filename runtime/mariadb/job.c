@@ -23,11 +23,12 @@ void mariadb_error_set(struct mariadb_error *error, enum mariadb_kind kind, unsi
     va_end(arguments);
 }
 
-struct mariadb_job *mariadb_job_new(struct mariadb_pool *pool, struct slice sql,
+struct mariadb_job *mariadb_job_new(struct mariadb_pool *pool, unsigned *telling, struct slice sql,
                                     const struct mariadb_cell *values, size_t count) {
     struct mariadb_job *job = memory_zero(1, sizeof(*job));
     list_init(&job->link);
     job->pool = pool;
+    job->telling = telling;
     job->asked_ns = clock_monotonic_ns();
     job->sql = slice_make(arena_copy(&job->memory, sql), sql.size);
     job->count = count;
@@ -54,12 +55,15 @@ void mariadb_job_tell(struct mariadb_job *job) {
     if (job->told) return;
     job->told = true;
     const struct mariadb_error *error = job->error.kind ? &job->error : NULL;
+    unsigned *telling = job->telling;
+    (*telling)++;
     if (job->acquire) {
-        if (job->session_done) job->session_done(job->context, NULL, error);
+        job->session_done(job->context, job->session, error);
     } else if (job->done) {
         job->result.values = job->rows;
         job->done(job->context, error ? NULL : &job->result, error);
     }
+    (*telling)--;
 }
 
 struct mariadb_cell *mariadb_job_row(struct mariadb_job *job) {

@@ -11,6 +11,7 @@ struct mariadb_job {
     struct list link; ///< in the pool's queue
     struct timer wait;
     struct mariadb_pool *pool;
+    unsigned *telling;
     uint64_t handle;
 
     struct slice sql;
@@ -33,10 +34,12 @@ struct mariadb_job {
 
     mariadb_done_fn *done;
     mariadb_session_fn *session_done;
+    struct mariadb_session *session; ///< what an `acquire` got
     void *context;
 };
 
-struct mariadb_job *mariadb_job_new(struct mariadb_pool *pool, struct slice sql,
+/// `telling` counts the callbacks that are under way.
+struct mariadb_job *mariadb_job_new(struct mariadb_pool *pool, unsigned *telling, struct slice sql,
                                     const struct mariadb_cell *values, size_t count);
 void mariadb_job_free(struct mariadb_job *job);
 /// Tells the asker unless that was done before: the error if there is one, else the result.

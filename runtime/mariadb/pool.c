@@ -13,7 +13,7 @@ enum {
     PROBE_FIRST_MS = 50,
     PROBE_MOST_MS = 1000,
     ROLLBACK_MS = 2000,
-    KILL_MS = 800, ///< less than the grace that a connection gives
+    KILL_MS = 2500, ///< less than the grace that a connection gives
     KILL_IDLE_MS = 10000,
 };
 
@@ -41,6 +41,7 @@ struct mariadb_pool {
     unsigned open, connecting, waiters;
     unsigned attempts; ///< connections tried in vain since one succeeded
     bool down, freeing;
+    unsigned telling; ///< callbacks under way: the pool must outlive them
     char reason[512]; ///< why it is down
     struct timer probe;
     struct deferred tidy;
@@ -171,7 +172,7 @@ static void settle(struct mariadb_pool *pool, struct mariadb_connection *c) {
     }
     list_remove(&c->link);
     if (mariadb_connection_in_transaction(c)) {
-        struct mariadb_job *job = mariadb_job_new(pool, SLICE("ROLLBACK"), NULL, 0);
+        struct mariadb_job *job = mariadb_job_new(pool, &pool->telling, SLICE("ROLLBACK"), NULL, 0);
         job->text = job->told = true;
         job->limits = (struct mariadb_limits){ROLLBACK_MS, 1, 1};
         list_push_back(&pool->others, &c->link);
@@ -261,8 +262,14 @@ static void tidy(struct mariadb_pool *pool) {
         mariadb_connection_free(list_first(&pool->dead, struct mariadb_connection, link));
 }
 
+static void destroy(struct mariadb_pool *pool);
+
 static void on_tidy(struct deferred *deferred) {
     struct mariadb_pool *pool = container_of(deferred, struct mariadb_pool, tidy);
+    if (pool->freeing) {
+        destroy(pool);
+        return;
+    }
     tidy(pool);
     serve(pool);
 }
@@ -277,8 +284,8 @@ static void hand_session(struct mariadb_pool *pool, struct mariadb_connection *c
     list_init(&session->link);
     list_push_back(&pool->sessions, &session->link);
     c->session = session;
-    job->told = true;
-    job->session_done(job->context, session, NULL);
+    job->session = session;
+    mariadb_job_tell(job);
     mariadb_job_free(job);
 }
 
@@ -353,7 +360,7 @@ static struct mariadb_limits complete(const struct mariadb_pool *pool,
 uint64_t mariadb_query(struct mariadb_pool *pool, struct slice sql,
                        const struct mariadb_cell *values, size_t count,
                        const struct mariadb_limits *limits, mariadb_done_fn *done, void *context) {
-    struct mariadb_job *job = mariadb_job_new(pool, sql, values, count);
+    struct mariadb_job *job = mariadb_job_new(pool, &pool->telling, sql, values, count);
     job->limits = complete(pool, limits);
     job->done = done;
     job->context = context;
@@ -362,7 +369,7 @@ uint64_t mariadb_query(struct mariadb_pool *pool, struct slice sql,
 
 uint64_t mariadb_acquire(struct mariadb_pool *pool, unsigned limit_ms, mariadb_session_fn *done,
                          void *context) {
-    struct mariadb_job *job = mariadb_job_new(pool, (struct slice){0}, NULL, 0);
+    struct mariadb_job *job = mariadb_job_new(pool, &pool->telling, (struct slice){0}, NULL, 0);
     job->acquire = true;
     job->session_done = done;
     job->context = context;
@@ -406,7 +413,7 @@ uint64_t mariadb_session_query(struct mariadb_session *session, struct slice sql
                                const struct mariadb_limits *limits, mariadb_done_fn *done,
                                void *context) {
     struct mariadb_pool *pool = session->pool;
-    struct mariadb_job *job = mariadb_job_new(pool, sql, values, count);
+    struct mariadb_job *job = mariadb_job_new(pool, &pool->telling, sql, values, count);
     job->limits = complete(pool, limits);
     job->done = done;
     job->context = context;
@@ -477,7 +484,7 @@ static void kill_next(struct mariadb_pool *pool) {
         char sql[48];
         int size = snprintf(sql, sizeof(sql), "KILL QUERY %lu", victim->thread);
         struct mariadb_job *job =
-            mariadb_job_new(pool, slice_make(sql, (size_t)size), NULL, 0);
+            mariadb_job_new(pool, &pool->telling, slice_make(sql, (size_t)size), NULL, 0);
         job->text = job->told = true;
         job->limits = (struct mariadb_limits){KILL_MS, 1, 1};
         mariadb_connection_run(pool->killer, job);
@@ -646,8 +653,14 @@ static void free_connections(struct mariadb_pool *pool, struct list *connections
 }
 
 void mariadb_pool_free(struct mariadb_pool *pool) {
-    if (!pool) return;
+    if (!pool || pool->freeing) return;
     pool->freeing = true;
+    // Lua closes its own connection as soon as the last answer has come, which is in a callback.
+    if (pool->telling) loop_defer(pool->loop, &pool->tidy);
+    else destroy(pool);
+}
+
+static void destroy(struct mariadb_pool *pool) {
     metrics_off_export(export_figures, pool);
     loop_timer_stop(pool->loop, &pool->probe);
     loop_timer_stop(pool->loop, &pool->kill_limit);

@@ -35,7 +35,7 @@ static void on_session(void *context, struct mariadb_session *session,
 }
 
 static void wait_for(struct outcome *outcome) {
-    if (!loop_run_until(&loop, &outcome->came, 20000)) fail_msg("no outcome");
+    if (!loop_run_until(&loop, &outcome->came, 30000)) fail_msg("no outcome");
     assert_int_equal(outcome->calls, 1);
 }
 
@@ -47,6 +47,9 @@ static void forget(struct outcome *outcome) {
 static struct mariadb_pool *new_pool(struct mariadb_options options) {
     if (!options.socket) options.socket = server.socket;
     options.name = "test";
+    // A busy machine is no failure.
+    if (!options.wait_ms) options.wait_ms = 15000;
+    if (!options.connect_ms) options.connect_ms = 15000;
     options.user = "root";
     return mariadb_pool_new(&loop, &options);
 }
@@ -249,7 +252,7 @@ static void the_pool_is_bounded_and_so_is_its_queue(void **state) {
     struct mariadb_pool *pool = new_pool(
         (struct mariadb_options){.database = "t", .size = 2, .queue = 3, .wait_ms = 200});
     struct outcome running[2] = {0}, waiting[3] = {0}, refused = {0};
-    for (int i = 0; i < 2; i++) QUERY(pool, &running[i], "SELECT SLEEP(0.7)");
+    for (int i = 0; i < 2; i++) QUERY(pool, &running[i], "SELECT SLEEP(4)");
     while (mariadb_pool_figures(pool).connecting || mariadb_pool_figures(pool).waiting)
         uv_run(&loop.uv, UV_RUN_ONCE);
     for (int i = 0; i < 3; i++) QUERY(pool, &waiting[i], "SELECT 1");
@@ -302,6 +305,7 @@ static void a_cancelled_request_is_silent_and_the_next_one_unharmed(void **state
         if (i % 3 == 0) {
             uv_run(&loop.uv, UV_RUN_NOWAIT);
             mariadb_pool_cancel(pool, handle);
+            forget(&quick); // it may have come before
         } else {
             wait_for(&quick);
             assert_int_equal(quick.error.kind, 0);
@@ -396,7 +400,7 @@ static void a_server_that_is_away_is_told_at_once_and_comes_back(void **state) {
     assert_false(mariadb_pool_ready(pool));
     assert_int_equal(mariadb_pool_figures(pool).waiting, 0);
     mariadb_server_start(&server);
-    uint64_t limit = clock_monotonic_ns() + 10000000000u;
+    uint64_t limit = clock_monotonic_ns() + 30000000000u;
     while (!mariadb_pool_ready(pool) && clock_monotonic_ns() < limit)
         uv_run(&loop.uv, UV_RUN_ONCE); // the probe finds it without being asked
     assert_int_equal(number(pool, "SELECT 5"), 5);
@@ -418,7 +422,7 @@ static void a_frozen_server_holds_up_nobody_for_long(void **state) {
                     outcomes[i].error.kind == MARIADB_UNAVAILABLE);
     }
     // The connection that hangs is broken off, a new one gets no greeting: that is down.
-    uint64_t limit = clock_monotonic_ns() + 10000000000u;
+    uint64_t limit = clock_monotonic_ns() + 30000000000u;
     while (mariadb_pool_ready(pool) && clock_monotonic_ns() < limit) {
         struct outcome ask = {0};
         QUERY(pool, &ask, "SELECT 1");
