@@ -46,6 +46,7 @@ async function playFlv(video, options, fail) {
   if (!options.mpegts || !("MediaSource" in window || "ManagedMediaSource" in window)) return null;
   const mpegts = await loadMpegts(options.mpegts);
   if (!mpegts?.isSupported()) return null;
+  mpegts.LoggingControl.enableAll = false; // the console is for errors of ours
   const url = new URL(`/media/flv/${options.ticket}`, location.href);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   // Which tracks there are stands in the FLV header, which the server writes when it knows.
