@@ -7,6 +7,7 @@ local flash = require "footlight.flash"
 local format = require "footlight.format"
 local guards = require "footlight.guards"
 local i18n = require "footlight.i18n"
+local queries = require "footlight.queries"
 local request = require "footlight.request"
 local router = require "footlight.router"
 local security = require "footlight.security"
@@ -145,6 +146,7 @@ end
 function App:handle(req)
   request.prepare(req, self)
   req.locale, req.t, req.params = i18n.default, view.globals.t, {}
+  if self.development then queries.watch(req) end
   local ok, response = xpcall(answer, errors.handler, req, self)
   if not ok then response = errors.respond(req, self, response) end
   local done, result = xpcall(finish, errors.handler, self, req, response)
