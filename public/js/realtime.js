@@ -1,6 +1,8 @@
 // The browser's end of docs/realtime-protocol.md: one connection with many channels, which comes
 // back by itself, gets what it missed, and says honestly when it could not.
 
+import { failure, openSocket } from "./socket.js";
+
 const FIRST_DELAY = 500; // ms; doubles up to LONGEST_DELAY, each time a random part of it
 const LONGEST_DELAY = 30000;
 const OPEN_LIMIT = 10000;
@@ -8,35 +10,6 @@ const QUIET = 30000; // silence before we ask whether the other side still lives
 const ANSWER_LIMIT = 10000;
 const QUEUE_MOST = 20;
 const QUEUE_LIMIT = 60000;
-// No iframe transports: they need a page of the service's inside ours, which its CSP forbids.
-const FALLBACKS = ["websocket", "xhr-streaming", "eventsource", "xhr-polling"];
-
-function failure(code, message) {
-  return Object.assign(new Error(message), { code });
-}
-
-function loadScript(url) {
-  return new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = url;
-    script.addEventListener("load", resolve);
-    script.addEventListener("error", () => reject(failure("script", `cannot load ${url}`)));
-    document.head.append(script);
-  });
-}
-
-/** A socket of the kind that is due: plain WebSocket first, SockJS where that did not open. */
-async function openSocket(base, fallback, sockjs) {
-  if (!fallback) {
-    const url = new URL(`${base}/websocket`, location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    return new WebSocket(url);
-  }
-  if (!globalThis.SockJS && sockjs) await loadScript(sockjs);
-  if (!globalThis.SockJS) return openSocket(base, false);
-  return new globalThis.SockJS(`${base}/sockjs`, null, { transports: FALLBACKS });
-}
-
 /**
  * options.token: async () => the token of the visitor (null: a guest without one);
  * options.url: the service ("/realtime"); options.sockjs: where sockjs-client lies, if it is not
@@ -84,9 +57,13 @@ export function connect(options = {}) {
     for (const handler of channel.handlers) handler[kind]?.(...values);
   }
 
-  function take(name, message, offset) {
+  function take(name, message, offset, epoch) {
     const channel = channels.get(name);
     if (!channel) return;
+    if (epoch && epoch !== channel.epoch) {
+      channel.epoch = epoch; // the first message of a numbering brings its name
+      channel.offset = 0;
+    }
     if (offset) {
       if (offset <= channel.offset) return; // had it already
       channel.offset = offset;
@@ -150,7 +127,7 @@ export function connect(options = {}) {
       if (message.error) asked.reject(failure(message.error.code, message.error.message));
       else asked.resolve(message[asked.name] ?? {});
     } else if (message.pub) {
-      take(message.pub.c, message.pub.d, message.pub.o);
+      take(message.pub.c, message.pub.d, message.pub.o, message.pub.e);
     } else if (message.state) {
       take(message.state.c, message.state.d);
     } else if (message.pres) {

@@ -31,6 +31,22 @@ static struct sockjs_message *push_message(struct channel *channel, const char *
     return message;
 }
 
+/// A numbered message. The first of an epoch carries its name: whoever subscribed to an empty
+/// channel could not know it yet.
+static struct sockjs_message *numbered_message(struct channel *channel, int64_t offset,
+                                               struct slice epoch, struct slice json) {
+    if (offset != 1) return push_message(channel, "pub", "o", offset, json);
+    struct buffer text = {0};
+    buffer_printf(&text, "{\"pub\":{\"c\":\"%s\",\"o\":1,\"e\":", channel->name);
+    sockjs_quote(&text, epoch);
+    buffer_append_text(&text, ",\"d\":");
+    buffer_append_slice(&text, json);
+    buffer_append_text(&text, "}}");
+    struct sockjs_message *message = sockjs_message_new(buffer_slice(&text));
+    buffer_free(&text);
+    return message;
+}
+
 // ---- delivery --------------------------------------------------------------------------------
 
 static void mark_lagging(struct subscription *subscription, bool missed) {
@@ -122,7 +138,7 @@ static void on_numbered(struct channel *channel, int64_t offset, struct slice ep
     }
     channel->offset = offset;
     snprintf(channel->epoch, sizeof channel->epoch, "%.*s", SLICE_FORMAT(epoch));
-    deliver(channel, push_message(channel, "pub", "o", offset, json), offset, 0);
+    deliver(channel, numbered_message(channel, offset, epoch, json), offset, 0);
 }
 
 static void on_state(struct channel *channel, int64_t version, struct slice json) {
@@ -182,7 +198,9 @@ static void on_missed(void *context, const struct realtime_past *past, const cha
         if (past->count > 0 && (!channel->state || past->offset > channel->state_version))
             on_state(channel, past->offset, past->entries[0].json);
     } else if (channel->offset >= 0) {
-        bool same = strcmp(past->epoch, channel->epoch) == 0 && past->offset >= channel->offset;
+        bool first = channel->offset == 0 && !channel->epoch[0]; // empty until now
+        bool same = (first || strcmp(past->epoch, channel->epoch) == 0) &&
+                    past->offset >= channel->offset;
         bool whole = same && (past->offset == channel->offset ||
                               (past->oldest > 0 && past->oldest <= channel->offset + 1));
         if (!whole) {
@@ -192,10 +210,14 @@ static void on_missed(void *context, const struct realtime_past *past, const cha
         }
         for (size_t i = 0; whole && i < past->count; i++) {
             int64_t offset = past->entries[i].offset;
-            deliver(channel, push_message(channel, "pub", "o", offset, past->entries[i].json),
+            deliver(channel,
+                    numbered_message(channel, offset, slice_of(past->epoch), past->entries[i].json),
                     offset, 0);
         }
-        if (whole) channel->offset = past->offset;
+        if (whole) {
+            channel->offset = past->offset;
+            snprintf(channel->epoch, sizeof channel->epoch, "%s", past->epoch);
+        }
         if (channel->top > channel->offset || channel->again) channel_catch_up(channel);
     }
     hub_answered(hub);

@@ -1,36 +1,50 @@
--- The realtime service as a process of its own, twice, with clients that others wrote.
+-- The realtime service as processes of their own, with clients that others wrote, and with ours.
 local json = require "runtime.json"
 local process = require "runtime.process"
 
-describe("foreign clients", function()
-  local checks
-
-  -- One run of the script serves all tests here: it starts and stops the service.
-  local function outcome(name)
-    if not checks then
-      checks = {}
-      local result = assert(process.run { "node", "tests/realtime/clients.mjs", limit = 120 })
-      for line in result.output:gmatch("[^\n]+") do
-        local check = json.decode(line)
-        if check then checks[check.name] = check end
-      end
-      checks.errors = result.errors
+-- One run of a script serves all of its tests: it starts and stops the service.
+local runs = {}
+local function outcome(script, name)
+  if not runs[script] then
+    local checks = {}
+    local result = assert(process.run { "node", "tests/realtime/" .. script, limit = 120 })
+    for line in result.output:gmatch("[^\n]+") do
+      local check = json.decode(line)
+      if check then checks[check.name] = check end
     end
-    local check = checks[name] or { ok = false, error = "it did not run: " .. checks.errors }
-    assert(check.ok, check.error)
+    checks.errors = result.errors
+    runs[script] = checks
   end
+  local checks = runs[script]
+  local check = checks[name] or { ok = false, error = "it did not run: " .. checks.errors }
+  assert(check.ok, check.error)
+end
 
+describe("foreign clients", function()
   for _, kind in ipairs {
     "ws", "python3-websockets", "sockjs websocket", "sockjs xhr-streaming", "sockjs xhr-polling",
   } do
     local name = kind .. " and ws chat through two instances"
-    it("by " .. name, function() outcome(name) end)
+    it("by " .. name, function() outcome("clients.mjs", name) end)
   end
 
   for _, name in ipairs {
     "ws gets permessage-deflate and large messages whole",
     "a stopped service sends everyone away to come back",
   } do
-    it(name, function() outcome(name) end)
+    it(name, function() outcome("clients.mjs", name) end)
+  end
+end)
+
+describe("the page's connection", function()
+  for _, name in ipairs {
+    "a page that was cut off gets what it missed, once and in order",
+    "what is said while offline is sent on return",
+    "where WebSockets do not pass, SockJS does",
+    "refusals reach the page with their code",
+    "a gap that cannot be filled is told",
+    "a page keeps trying, with growing pauses",
+  } do
+    it(name, function() outcome("page.mjs", name) end)
   end
 end)
