@@ -13,7 +13,7 @@ local sources = {
   chargeback = "provider_clearing",
 }
 -- What a viewer pays a model for.
-local sales = { tip = true, meter = true, meter_close = true, message = true, gift = true }
+local sales = { tip = true, meter = true, meter_close = true, message = true, gift = true, private = true }
 -- Changes of a wallet that move no credits.
 local silent = { freeze = true, unfreeze = true }
 

@@ -56,6 +56,28 @@ function billing.debit(values) end
 ---@return wallet|nil wallet, string|nil reason
 function billing.refund(values) end
 
+---@class billing_hold: billing_debit
+---@field seconds integer until it is released by itself, at most a day
+
+--- Sets credits aside; `type` ("private") and payee are those of the later sale.
+---@param values billing_hold
+---@return wallet|nil wallet, string|nil reason
+function billing.hold(values) end
+
+---@class billing_capture: billing_operation
+---@field original string the hold's op
+---@field amount integer
+
+--- Takes a part or all of a hold, once; the rest goes back.
+---@param values billing_capture
+---@return wallet|nil wallet, string|nil reason
+function billing.capture(values) end
+
+--- Gives a hold back; `op` is the hold's. Repeats are harmless.
+---@param values { op: string, account: integer }
+---@return wallet|nil wallet, string|nil reason
+function billing.release(values) end
+
 --- Takes what is there, freezes, books the rest as debt.
 ---@param values billing_credit
 ---@return wallet

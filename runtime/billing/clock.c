@@ -100,7 +100,7 @@ struct sweep {
     struct billing_flight flight;
     unsigned shard;
     int64_t account;
-    char sid[BILLING_SID_SIZE + 1];
+    char sid[BILLING_OP_SIZE + 2]; ///< of a session, or "!" and the key of a hold
 };
 
 static struct sweep *sweep_new(struct billing *billing, unsigned shard) {
@@ -131,10 +131,16 @@ static void on_swept(void *context, const redisReply *reply, const char *error) 
 static void sweep_close(struct billing *billing, unsigned shard, struct slice member) {
     struct slice rest = member, account;
     struct billing_number grace;
-    if (!slice_next(&rest, '/', &account) || rest.size == 0 || rest.size > BILLING_SID_SIZE) return;
+    if (!slice_next(&rest, '/', &account) || rest.size == 0 || rest.size > BILLING_OP_SIZE + 1) return;
     struct sweep *sweep = sweep_new(billing, shard);
     slice_to_i64(account, &sweep->account);
     memcpy(sweep->sid, rest.data, rest.size);
+    if (rest.data[0] == '!') { // a hold that nobody captured
+        billing_release(billing, account, slice_sub(rest, 1, rest.size),
+                        billing_number_of(&grace, (int64_t)billing->options.grace_s * 1000), on_swept,
+                        sweep);
+        return;
+    }
     struct billing_key keys[5] = {
         billing_key_of(shard, "s", rest),           billing_key_of(shard, "w", account),
         billing_key_of(shard, "due", SLICE("")),    billing_key_of(shard, "out", SLICE("")),

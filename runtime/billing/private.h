@@ -74,6 +74,10 @@ static inline int64_t billing_reply_integer(const redisReply *reply, size_t inde
 const char *billing_reply_error(const redisReply *reply, const char *error, size_t least);
 void billing_tell_balance(struct billing *billing, const struct balance *balance);
 
+/// Releases a hold; with a grace, only one that ended so long ago.
+void billing_release(struct billing *billing, struct slice account, struct slice op,
+                     struct slice grace, redis_reply_fn *done, void *context);
+
 void billing_clock_start(struct billing *billing); ///< clock.c: the sweeper
 void billing_clock_stop(struct billing *billing);
 void billing_meters_forget(struct billing *billing); ///< meter.c

@@ -236,6 +236,78 @@ void wallet_refund(struct billing *billing, const struct billing_operation *oper
     operation_call(billing, "fl_refund", &checked, arguments, 6, done, context);
 }
 
+/// Keys of hold and capture: as operation_call, then `due`, then the hold's.
+static void hold_call(struct billing *billing, const char *function,
+                      const struct billing_operation *operation, const struct slice *arguments,
+                      size_t count, billing_done_fn *done, void *context) {
+    struct request *request = request_new(billing, operation->account, true, done, context);
+    const char *error = operation_error(operation);
+    if (error) {
+        request_refuse(request, error);
+        return;
+    }
+    unsigned shard = billing_shard(operation->account);
+    struct billing_key keys[5] = {
+        billing_wallet_key(operation->account),       billing_key_of(shard, "out", SLICE("")),
+        billing_key_of(shard, "i", operation->op),    billing_key_of(shard, "due", SLICE("")),
+        billing_key_of(shard, "i", operation->original),
+    };
+    billing_fcall(billing, function, keys, 5, arguments, count, request_reply, request);
+}
+
+void wallet_hold(struct billing *billing, const struct billing_operation *operation,
+                 billing_done_fn *done, void *context) {
+    struct billing_number account, amount, payee, life;
+    struct slice arguments[] = {
+        billing_number_of(&account, operation->account),
+        operation->op,
+        billing_number_of(&amount, operation->amount),
+        billing_number_of(&payee, operation->payee),
+        operation->type,
+        billing_number_of(&life, operation->life_s),
+    };
+    hold_call(billing, "fl_hold", operation, arguments, 6, done, context);
+}
+
+void wallet_capture(struct billing *billing, const struct billing_operation *operation,
+                    billing_done_fn *done, void *context) {
+    struct billing_number account, amount;
+    struct slice arguments[] = {
+        billing_number_of(&account, operation->account), operation->op,
+        billing_number_of(&amount, operation->amount),   operation->original,
+        operation->reason,                               operation->actor,
+        operation->extra,
+    };
+    hold_call(billing, "fl_capture", operation, arguments, 7, done, context);
+}
+
+void billing_release(struct billing *billing, struct slice account, struct slice op,
+                     struct slice grace, redis_reply_fn *done, void *context) {
+    int64_t number = 0;
+    slice_to_i64(account, &number);
+    unsigned shard = billing_shard(number);
+    struct billing_key keys[3] = {
+        billing_wallet_key(number),
+        billing_key_of(shard, "due", SLICE("")),
+        billing_key_of(shard, "i", op),
+    };
+    struct slice arguments[] = {account, op, grace};
+    billing_fcall(billing, "fl_release", keys, 3, arguments, 3, done, context);
+}
+
+void wallet_release(struct billing *billing, const struct billing_operation *operation,
+                    billing_done_fn *done, void *context) {
+    struct billing_number account;
+    struct request *request = request_new(billing, operation->account, true, done, context);
+    const char *error = operation_error(operation);
+    if (error) {
+        request_refuse(request, error);
+        return;
+    }
+    billing_release(billing, billing_number_of(&account, operation->account), operation->op,
+                    SLICE(""), request_reply, request);
+}
+
 void wallet_chargeback(struct billing *billing, const struct billing_operation *operation,
                        billing_done_fn *done, void *context) {
     struct billing_number account, amount;

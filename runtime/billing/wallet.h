@@ -59,6 +59,8 @@ struct billing_operation {
     struct slice extra;   ///< credit, debit: JSON for the ledger's detail, 0 to 2000 bytes
     struct slice actor;   ///< who did it: "account:7", "command", …
     struct slice original; ///< refund: the op or sid that it gives back; amount 0: all that is left
+                           ///< capture: the hold's op
+    int64_t life_s;        ///< hold: seconds until it is released by itself, at most a day
 };
 
 /// None of these calls back inside the call.
@@ -70,6 +72,15 @@ void wallet_debit(struct billing *billing, const struct billing_operation *opera
 /// Gives back up to what `original` took, into the buckets that it came from.
 void wallet_refund(struct billing *billing, const struct billing_operation *operation,
                    billing_done_fn *done, void *context);
+/// Sets credits aside (type and payee are those of the later sale) …
+void wallet_hold(struct billing *billing, const struct billing_operation *operation,
+                 billing_done_fn *done, void *context);
+/// … of which `original`'s capture takes `amount` and gives the rest back, once …
+void wallet_capture(struct billing *billing, const struct billing_operation *operation,
+                    billing_done_fn *done, void *context);
+/// … or all is given back: operation->op is the hold's. Repeats are harmless.
+void wallet_release(struct billing *billing, const struct billing_operation *operation,
+                    billing_done_fn *done, void *context);
 /// A purchase was taken back by the bank: takes what is there, freezes, books the rest as debt.
 void wallet_chargeback(struct billing *billing, const struct billing_operation *operation,
                        billing_done_fn *done, void *context);

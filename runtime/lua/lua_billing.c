@@ -188,6 +188,36 @@ static int billing_refund(lua_State *L) {
     return lua_pending_yield(L, handle);
 }
 
+// hold { op=, account=, amount=, payee=, type=, seconds= }: sets credits aside. nil and a reason as tip.
+static int billing_hold(lua_State *L) {
+    struct billing *billing = billing_of(L);
+    struct billing_operation operation = check_operation(L, "private");
+    operation.amount = field_integer(L, "amount", false);
+    operation.life_s = field_integer(L, "seconds", false);
+    lua_pending handle = lua_pending_begin(L, "billing.hold", NULL, NULL);
+    wallet_hold(billing, &operation, on_done, lua_pending_context(handle));
+    return lua_pending_yield(L, handle);
+}
+
+// capture { op=, account=, original= (the hold's op), amount= }: takes it; the rest goes back.
+static int billing_capture(lua_State *L) {
+    struct billing *billing = billing_of(L);
+    struct billing_operation operation = check_operation(L, "private");
+    operation.amount = field_integer(L, "amount", false);
+    lua_pending handle = lua_pending_begin(L, "billing.capture", NULL, NULL);
+    wallet_capture(billing, &operation, on_done, lua_pending_context(handle));
+    return lua_pending_yield(L, handle);
+}
+
+// release { op= (the hold's), account= }: nil and "closed" when it was captured.
+static int billing_release_lua(lua_State *L) {
+    struct billing *billing = billing_of(L);
+    struct billing_operation operation = check_operation(L, "private");
+    lua_pending handle = lua_pending_begin(L, "billing.release", NULL, NULL);
+    wallet_release(billing, &operation, on_done, lua_pending_context(handle));
+    return lua_pending_yield(L, handle);
+}
+
 // chargeback { op=, account=, amount=, reason=, actor= }
 static int billing_chargeback(lua_State *L) {
     struct billing *billing = billing_of(L);
@@ -495,6 +525,8 @@ int lua_open_billing(lua_State *L) {
         {"chargeback", billing_chargeback}, {"freeze", billing_freeze},
         {"wallet", billing_wallet},   {"balance", billing_wallet},
         {"restore", billing_restore}, {"shard", billing_shard_lua}, {"scan", billing_scan},
+        {"hold", billing_hold},       {"capture", billing_capture},
+        {"release", billing_release_lua},
         {"open", billing_open},       {"evidence", billing_evidence},
         {"close", billing_close},     {NULL, NULL}};
     static const luaL_Reg outbox[] = {{"look", outbox_look_lua},

@@ -39,7 +39,8 @@ struct world {
     struct hash ops; ///< outbox keys that were seen
     char last_id[40];
     struct command history[HISTORY]; ///< to be repeated and reordered
-    int history_count, op_count, session_count;
+    struct { int op, wallet; } holds[OPS];
+    int history_count, op_count, session_count, hold_count;
     const char *code;
     long operations, kills, refusals;
     char problem[ERROR];
@@ -204,6 +205,14 @@ static bool audit(struct world *w) {
     for (int i = 0; i < w->session_count; i++) {
         if (!audit_session(w, i, held, hb)) return false;
     }
+    for (int i = 0; i < w->hold_count; i++) {
+        redisReply *f = ask(w, "HGETALL b:{03}:i:o%d", w->holds[i].op);
+        held[w->holds[i].wallet] += integer_of(f, "hold");
+        hb[w->holds[i].wallet] += integer_of(f, "hb");
+        bool below_zero = integer_of(f, "hb") < 0 || integer_of(f, "hb") > integer_of(f, "hold");
+        freeReplyObject(f);
+        if (below_zero) return wrong(w, "I2: hold o%d", w->holds[i].op);
+    }
     for (int i = 0; i < WALLETS; i++) {
         redisReply *f = ask(w, "HGETALL b:{03}:w:%d", i + 1);
         int64_t paid = integer_of(f, "paid"), bonus = integer_of(f, "bonus");
@@ -237,10 +246,52 @@ static void keys_of(struct command *c, const char *function, int wallet, const c
     word(c, "%s", op);
 }
 
+/// Takes a hold, or ends one of those before.
+static struct command make_hold_operation(struct world *w) {
+    struct command c = {0};
+    bool fresh = w->hold_count == 0 || chance(w, 50);
+    int op = w->op_count++, held = fresh ? op : w->holds[w->hold_count - 1 - below(w, w->hold_count < 4 ? w->hold_count : 4)].op;
+    int wallet = fresh ? (int)below(w, WALLETS) : 0;
+    for (int i = 0; i < w->hold_count && !fresh; i++) {
+        if (w->holds[i].op == held) wallet = w->holds[i].wallet;
+    }
+    bool giving_back = !fresh && chance(w, 40);
+    word(&c, "FCALL");
+    word(&c, fresh ? "fl_hold" : giving_back ? "fl_release" : "fl_capture");
+    word(&c, fresh ? "4" : giving_back ? "3" : "5");
+    word(&c, "b:{03}:w:%d", wallet + 1);
+    if (!giving_back) {
+        word(&c, "b:{03}:out");
+        word(&c, "b:{03}:i:o%d", op);
+    }
+    word(&c, "b:{03}:due");
+    if (!fresh) word(&c, "b:{03}:i:o%d", held);
+    word(&c, "%d", wallet + 1);
+    word(&c, "o%d", giving_back ? held : op);
+    if (giving_back) {
+        word(&c, chance(w, 50) ? "" : "30000");
+    } else {
+        word(&c, "%" PRId64, 1 + below(w, 60) * 50001);
+        if (fresh) {
+            word(&c, "9");
+            word(&c, "private");
+            word(&c, "%" PRId64, 1 + below(w, 100));
+            w->holds[w->hold_count].op = op;
+            w->holds[w->hold_count++].wallet = wallet;
+        } else {
+            word(&c, "o%d", held);
+            for (int i = 0; i < 3; i++) word(&c, "%s", "");
+        }
+    }
+    word(&c, "%" PRId64, w->now);
+    return c;
+}
+
 static struct command make_wallet_operation(struct world *w) {
     struct command c = {0};
     char op[32];
     int wallet = (int)below(w, WALLETS), kind = (int)below(w, 10);
+    if (chance(w, 25)) return make_hold_operation(w);
     if (kind == 9 && !chance(w, 15)) kind = 0; // a chargeback freezes, and frozen wallets do little
     snprintf(op, sizeof op, "o%d", w->op_count++);
     int64_t amount = 1 + below(w, chance(w, 20) ? 400 : 60) * 100001;
@@ -447,6 +498,8 @@ static void broken_copies_of_the_functions_are_caught(void **state) {
         {"a charge is not capped by the lease", "at = math.max(s.upto, math.min(at, s.dl))", "at = math.max(s.upto, at)"},
         {"rounding by parts", "local amount = math.min(price(s, at - s.t0) - s.due, s.hold)", "local amount = math.min(price(s, at - s.upto), s.hold)"},
         {"a tick's charge is not told", "if p + b > 0 then\n    s.n", "if p + b > 1000000 then\n    s.n"},
+        {"a released hold keeps its credits", "w.bonus, w.paid = w.bonus + h.hb, w.paid + h.hold - h.hb", ""},
+        {"a hold is captured twice", "if h.st ~= 'held' then return fail('CLOSED', 'the hold is over') end\n  if amount > h.hold then", "if amount > 999999999 then"},
         {"bonus is held as paid", "s.hold, s.hb, s.dl = s.hold + more, s.hb + b, s.t0 + wanted", "s.hold, s.hb, s.dl = s.hold + more, s.hb, s.t0 + wanted"},
     };
     for (size_t i = 0; i < sizeof mutants / sizeof *mutants; i++) {

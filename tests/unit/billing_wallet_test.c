@@ -213,6 +213,59 @@ static void refunds_never_exceed_what_was_taken_and_go_back_where_it_came_from(v
     assert_int_equal(after.bonus, 2 * CREDIT);
 }
 
+static struct outcome hold(const char *op, int64_t amount) {
+    struct outcome outcome = {0};
+    wallet_hold(billing,
+                &(struct billing_operation){.op = slice_of(op), .account = 7, .amount = amount,
+                                            .payee = 3, .type = SLICE("private"), .life_s = 60},
+                on_done, &outcome);
+    return wait_for(&outcome);
+}
+
+static struct outcome capture(const char *op, const char *held, int64_t amount) {
+    struct outcome outcome = {0};
+    wallet_capture(billing,
+                   &(struct billing_operation){.op = slice_of(op), .account = 7, .amount = amount,
+                                               .original = slice_of(held)},
+                   on_done, &outcome);
+    return wait_for(&outcome);
+}
+
+static struct outcome release(const char *op) {
+    struct outcome outcome = {0};
+    wallet_release(billing, &(struct billing_operation){.op = slice_of(op), .account = 7}, on_done,
+                   &outcome);
+    return wait_for(&outcome);
+}
+
+static void a_hold_is_captured_or_released_once(void **state) {
+    (void)state;
+    credit(7, "a", 10 * CREDIT, "paid");
+    assert_string_equal(hold("h1", 11 * CREDIT).error, "NOFUNDS");
+    assert_string_equal(hold("h1", 6 * CREDIT).error, "");
+    assert_true(hold("h1", 6 * CREDIT).result.repeated);
+    assert_string_equal(hold("h1", 5 * CREDIT).error, "DUPLICATE");
+    assert_int_equal(balance_of(7).held, 6 * CREDIT);
+    assert_string_equal(tip(7, "t", 5 * CREDIT).error, "NOFUNDS");
+    assert_string_equal(capture("c1", "h1", 7 * CREDIT).error, "TOOMUCH");
+    assert_string_equal(capture("c1", "h9", CREDIT).error, "NOORIGINAL");
+    assert_string_equal(capture("c1", "h1", 4 * CREDIT).error, "");
+    assert_true(capture("c1", "h1", 4 * CREDIT).result.repeated);
+    assert_string_equal(capture("c2", "h1", CREDIT).error, "CLOSED");
+    assert_string_equal(release("h1").error, "CLOSED");
+    struct balance after = balance_of(7);
+    assert_int_equal(after.paid, 6 * CREDIT);
+    assert_int_equal(after.held, 0);
+    assert_int_equal(after.seq, 2); // the purchase and the capture
+    hold("h2", 6 * CREDIT);
+    assert_string_equal(release("h2").error, "");
+    assert_true(release("h2").result.repeated);
+    assert_string_equal(capture("c3", "h2", CREDIT).error, "CLOSED");
+    assert_int_equal(balance_of(7).paid, 6 * CREDIT);
+    assert_string_equal(refund(7, "r", 0, "c1").error, "");
+    assert_int_equal(balance_of(7).paid, 10 * CREDIT);
+}
+
 static void a_chargeback_takes_what_is_there_and_the_rest_becomes_debt(void **state) {
     (void)state;
     credit(7, "a", 5 * CREDIT, "paid");
@@ -325,6 +378,7 @@ int main(void) {
         TEST(a_wallet_counts_to_the_largest_amount_exactly),
         TEST(a_tip_spends_bonus_first_and_a_refusal_is_not_remembered),
         TEST(refunds_never_exceed_what_was_taken_and_go_back_where_it_came_from),
+        TEST(a_hold_is_captured_or_released_once),
         TEST(a_chargeback_takes_what_is_there_and_the_rest_becomes_debt),
         TEST(the_outbox_gives_each_change_once_behind_a_cursor),
         TEST(shards_are_those_of_redis_cluster),

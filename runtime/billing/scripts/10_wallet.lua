@@ -247,7 +247,12 @@ local function restore(keys, args)
   local prefix = account .. '/'
   for _, member in ipairs(redis.call('ZRANGE', keys[2], 0, -1)) do
     if string.sub(member, 1, #prefix) == prefix then
-      redis.call('DEL', string.sub(keys[2], 1, -4) .. 's:' .. string.sub(member, #prefix + 1))
+      local shard, name = string.sub(keys[2], 1, -4), string.sub(member, #prefix + 1)
+      if string.sub(name, 1, 1) == '!' then
+        redis.call('HSET', shard .. 'i:' .. string.sub(name, 2), 'st', 'released', 'hold', '0', 'hb', '0')
+      else
+        redis.call('DEL', shard .. 's:' .. name)
+      end
       redis.call('ZREM', keys[2], member)
     end
   end
