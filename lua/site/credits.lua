@@ -64,7 +64,7 @@ local sandbox_form = form.define { { "outcome", form.choice(outcome_ids) } }
 local function report(order, outcome)
   local last
   for i, event in ipairs(outcome.events) do
-    local id = event.again and last or ("%s-%d-%s"):format(order.public_id, i, crypto.random_token(6))
+    local id = event.again and last or ("%s-%d-%s"):format(order.public_id, i, crypto.random_token(9))
     last = id
     orders.apply("sandbox", {
       id = id, type = event.type, order = order.public_id,

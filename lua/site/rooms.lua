@@ -199,7 +199,7 @@ return function(site)
     local account = req.account
     local token = realtime.token {
       account = account and account.id or 0, name = account and account.name or nil,
-      role = account and account.role or nil, session = req.session and req.session.id or nil,
+      role = account and account.role or nil, session = req.session and tostring(req.session.id) or nil,
       caps = account and { "chat:*" } or nil, seconds = TOKEN_SECONDS,
     }
     return req:json_response { token = token }

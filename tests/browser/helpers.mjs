@@ -7,7 +7,7 @@ export const site = process.env.FOOTLIGHT_URL?.replace(/\/$/, "");
 if (!site) throw new Error("FOOTLIGHT_URL says which running site to test, and is not set");
 
 const axeSource = readFileSync(new URL("../../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-const LIMIT = 30000; // of one step
+const LIMIT = 15000; // of one step
 
 export const sizes = [{ width: 1366, height: 768 }, { width: 390, height: 844 }];
 
