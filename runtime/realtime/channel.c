@@ -146,7 +146,7 @@ static void on_state(struct channel *channel, int64_t version, struct slice json
     sockjs_message_release(channel->state);
     channel->state = push_message(channel, "state", "v", version, json);
     channel->state_version = version;
-    deliver(channel, sockjs_message_share(channel->state), 0, 1);
+    deliver(channel, sockjs_message_share(channel->state), version, 1);
 }
 
 static void on_count(struct channel *channel, int64_t count) {

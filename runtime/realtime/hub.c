@@ -129,8 +129,13 @@ static void on_beat(struct timer *timer) {
         loop_timer_start(hub->loop, timer, BEAT_MS);
 }
 
+/// Redis may have come back without what it held: then versions start again, and what was kept
+/// here must not stand in their way.
+static void distrust_state(struct channel *channel) { channel->state_version = -1; }
+
 static void on_redis(void *context, bool up) {
     struct hub *hub = context;
+    if (up && !hub->redis_up) each_channel(hub, distrust_state);
     if (up && !hub->redis_up) hub->beats = CHECK_BEATS * PRESENCE_BEATS - 1; // at the next beat
     hub->redis_up = up;
     log_event(up ? LOG_INFO_LEVEL : LOG_WARN_LEVEL, "realtime.redis", LOG_BOOL("up", up));

@@ -71,6 +71,8 @@ static void release(struct joining *part) {
     part->subscription = NULL;
     if (part->overflow) subscription->missed = true;
     for (size_t i = 0; i < part->held_count; i++) channel_send(subscription, &part->held[i]);
+    // Versions of states start again when Redis has lost them: only what was held is compared.
+    if (subscription->channel->space->memory == REALTIME_STATE) subscription->since = 0;
 }
 
 /// All parts have their results: the reply, then what was held.
@@ -188,6 +190,7 @@ static void on_past(void *context, const struct realtime_past *past, const char 
     } else {
         struct channel *channel = part->subscription->channel;
         if (channel->space->memory == REALTIME_STATE) {
+            part->subscription->since = past->offset;
             if (past->count > 0) {
                 buffer_printf(&part->result, "\"v\":%lld,\"d\":", (long long)past->offset);
                 buffer_append_slice(&part->result, past->entries[0].json);

@@ -198,6 +198,7 @@ static void who_comes_back_gets_what_was_missed_or_is_told(void **state) {
     peer_close(&loop, peer);
     publish("chat:lola", "{\"n\":2}");
     publish("chat:lola", "{\"n\":3}");
+    command("PING");
     peer = join(&nodes[1], 0, "", "{\"chat:lola\":{\"h\":1}}");
     const char *reply = next(peer);
     assert_non_null(strstr(reply, "\"pubs\":[{\"o\":3,\"d\":{\"n\":3}}]"));
@@ -212,6 +213,7 @@ static void who_comes_back_gets_what_was_missed_or_is_told(void **state) {
     peer_close(&loop, peer);
     // A hundred more: 50 are kept, so that a gap of exactly 50 is whole and one of 51 is not.
     for (int i = 4; i <= 103; i++) publish("chat:lola", "{}");
+    command("PING");
     static const struct {
         int offset;
         const char *epoch, *recovered;
@@ -260,6 +262,7 @@ static void states_are_given_to_whoever_comes_and_the_newest_wins(void **state) 
     (void)state;
     publish("bal:7", "{\"paid\":5,\"version\":5}");
     publish("status:lola", "{\"state\":\"live\"}");
+    command("PING"); // what was sent before it has been done
     struct peer *peer = join(&nodes[0], 7, "ava", "{\"status:lola\":{}}");
     const char *reply = next(peer);
     assert_non_null(strstr(reply, "\"bal:7\":{\"v\":5,\"d\":{\"paid\":5,\"version\":5}}"));
