@@ -2,7 +2,9 @@
 -- Redis anew from the ledger after it was lost.
 local billing = require "runtime.billing"
 local command = require "footlight.command"
+local accounts = require "store.accounts"
 local ledger = require "store.ledger"
+local proof = require "store.ledger_proof"
 local task = require "runtime.task"
 
 local PAGE = 500
@@ -163,12 +165,47 @@ local function rebuild(_, out)
   return command.OK
 end
 
+local function verify(_, out)
+  local batches, problems = 0, {}
+  for shard = 0, 15 do
+    local count, problem = proof.verify(shard)
+    batches = batches + count
+    problems[#problems + 1] = problem
+  end
+  local text = #problems == 0 and ("%d batches, the chain of hashes holds"):format(batches)
+    or table.concat(problems, "\n")
+  out:result({ ok = #problems == 0, batches = batches, problems = problems }, text)
+  return #problems == 0 and command.OK or command.FAILED
+end
+
+local function is_day(text) return text:match "^%d%d%d%d%-%d%d%-%d%d$" ~= nil end
+
+local function statement(options, out, name)
+  local from, to = options.from or "2000-01-01", options.to or "2999-01-01"
+  if not is_day(from) or not is_day(to) then return out:fail(command.USAGE, "days are written YYYY-MM-DD") end
+  local account = accounts.by_name(name)
+  if not account then return out:fail(command.NOT_FOUND, ("there is no account '%s'"):format(name)) end
+  local found = proof.statement("account", account.id, from, to)
+  local show, lines = command.show_credits, {}
+  lines[1] = ("%-19s  %-14s %-14s %14s"):format("opening", "", "", show(found.opening))
+  for _, line in ipairs(found.lines) do
+    lines[#lines + 1] = ("%-19s  %-14s %-14s %14s  %s"):format(tostring(line.occurred_at):sub(1, 19), line.type,
+      line.kind, show(line.amount), line.reason or line.ref_id or "")
+  end
+  lines[#lines + 1] = ("%-19s  %-14s %-14s %14s"):format("closing", "", "", show(found.closing))
+  out:result(found, table.concat(lines, "\n"))
+  return command.OK
+end
+
 return command.define {
-  name = "billing", summary = "compare wallets with the ledger; rebuild them from it",
+  name = "billing", summary = "compare wallets with the ledger; rebuild them from it; statements",
   commands = {
     { "reconcile", summary = "compare Redis and the ledger, wallet by wallet; exits 1 on any difference",
       options = { { "--wait SECONDS", ("how long to wait for the ledger to catch up (%d)"):format(WAIT_SECONDS) } },
       run = reconcile },
+    { "verify", summary = "recompute the chain of hashes over all that was booked", run = verify },
+    { "statement", summary = "what explains an account's balance", arguments = { "NAME" },
+      options = { { "--from DAY", "YYYY-MM-DD, UTC" }, { "--to DAY", "not included" } }, run = statement },
     { "rebuild", summary = "set wallets that Redis forgot to what the ledger says", run = rebuild },
   },
 }

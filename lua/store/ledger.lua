@@ -4,6 +4,7 @@
 local db = require "runtime.db"
 local json = require "runtime.json"
 local legs = require "store.ledger_legs"
+local proof = require "store.ledger_proof"
 
 local ledger = {}
 
@@ -296,17 +297,6 @@ local function insert(tx, shard, epoch, fresh)
   end
 end
 
--- What a batch's hash is made over: the booked facts, in order, on one line each.
-local function canonical(fresh)
-  local lines = {}
-  for i, item in ipairs(fresh) do
-    local e = item.entry
-    lines[i] = ("%s %d %d %s %d %d %d %d"):format(e.op, e.account, e.seq, e.type, e.paid, e.bonus, e.debt,
-      e.at)
-  end
-  return table.concat(lines, "\n")
-end
-
 local function behind(entry, cursor)
   return entry.stream_ms > cursor.stream_ms
     or entry.stream_ms == cursor.stream_ms and entry.stream_n > cursor.stream_n
@@ -331,7 +321,9 @@ function ledger.book(shard, epoch, entries)
     if #fresh > 0 then
       insert(tx, shard, epoch, fresh)
       counts.booked = #fresh
-      hash = tx.one("SELECT SHA2(CONCAT(?, '\n', ?), 256) AS hash", hash, canonical(fresh)).hash
+      local lines = {}
+      for i, item in ipairs(fresh) do lines[i] = proof.line(item.entry) end
+      hash = proof.hash(hash, lines)
       tx.exec([[
         INSERT INTO ledger_batches (shard, epoch, last_ms, last_n, txns, prev_hash, hash)
         VALUES (?, ?, ?, ?, ?, ?, ?)]],

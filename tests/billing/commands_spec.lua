@@ -60,6 +60,28 @@ describe("the operator's commands", function()
     assert.equal(0, code, text)
   end)
 
+  it("verify finds a booked line that was changed afterwards", function()
+    local account, name = make_account()
+    billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 5, type = "purchase" }
+    flush()
+    billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 6, type = "purchase" }
+    flush()
+    local code, text = quietly(command.run, { "verify" })
+    assert.equal(0, code, text)
+    local function tamper(by)
+      db.exec("UPDATE ledger_txns SET wseq = wseq + ? WHERE account_id = ? AND wseq IN (1, 101)", by, account)
+    end
+    tamper(100)
+    code, text = quietly(command.run, { "verify" })
+    tamper(-100)
+    assert.equal(1, code)
+    assert.matches("was changed", text)
+    code, text = quietly(command.run, { "statement", name })
+    assert.equal(0, code)
+    assert.matches("closing%s+0.000011", text)
+    assert.equal(2, (quietly(command.run, { "statement", name, "--from", "yesterday" })))
+  end)
+
   it("rebuild brings back what Redis lost, and lets alone what it did not lose", function()
     local account = make_account()
     billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 5, type = "purchase" }
