@@ -12,6 +12,7 @@ local request = require "footlight.request"
 local router = require "footlight.router"
 local security = require "footlight.security"
 local session = require "footlight.session"
+local template = require "runtime.template"
 local view = require "footlight.view"
 
 local app = {}
@@ -125,9 +126,17 @@ local function answer(req, self)
   return response
 end
 
+-- In development a page says that the code on disk is not the code that made it.
+local function show_load_error(response)
+  local message = config.load_error()
+  if not message or type(response.body) ~= "userdata" then return end
+  template.raw(response.body, (view.render("footlight/reload", { message = message })))
+end
+
 local function finish(self, req, response)
   local headers = response.headers or {}
   response.headers = headers
+  if self.development then show_load_error(response) end
   response.status = response.status or 200
   local options = req.route and req.route.options or {}
   flash.save(req)

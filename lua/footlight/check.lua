@@ -176,7 +176,7 @@ function check.site(root, app)
   for _, file in ipairs(sources(root, "templates", ".txt")) do html[#html + 1] = file end
   check.lua(found, lua)
   if check.templates(found) then
-    check.template_names(found, lua, { "errors/page", "footlight/error", "footlight/csrf" })
+    check.template_names(found, lua, { "errors/page", "footlight/error", "footlight/csrf", "footlight/reload" })
   end
   local all = {}
   for _, file in ipairs(lua) do

@@ -20,4 +20,8 @@ function config.get(key, otherwise) end
 ---@return table<string, any>
 function config.section(key) end
 
+--- Why the last reload was not taken, with file and line; nil if it was.
+---@return string?
+function config.load_error() end
+
 return config

@@ -1,6 +1,6 @@
 // runtime.config: the settings, read only. config.get("site.name" [, default]); config.service,
-// config.root, config.development. Secrets are not here: crypto takes them by name.
-#include "lua/runtime.h"
+// config.root, config.development; config.load_error(). Secrets are not here: crypto takes them by name.
+#include "lua/generation.h"
 
 static bool is_secret(const char *key) {
     return strncmp(key, "secrets.", 8) == 0 || strstr(key, "password") != NULL;
@@ -41,9 +41,18 @@ static int config_section(lua_State *L) {
     return 1;
 }
 
+// load_error(): why the last reload was not taken, or nil if it was.
+static int config_load_error(lua_State *L) {
+    struct lua_generations *generations = runtime_of(L)->generations;
+    lua_pushstring(L, generations ? lua_generations_error(generations) : NULL);
+    return 1;
+}
+
 int lua_open_config(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"get", config_get}, {"section", config_section}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"get", config_get},
+                                         {"section", config_section},
+                                         {"load_error", config_load_error},
+                                         {NULL, NULL}};
     const struct runtime *runtime = runtime_of(L);
     luaL_newlib(L, functions);
     lua_pushstring(L, runtime->service);
