@@ -85,6 +85,7 @@ const struct config_key config_schema[] = {
     INTEGER("lua.deadline_ms", 0, HOUR_MS),
     INTEGER("lua.cpu_ms", 0, HOUR_MS),
     INTEGER("lua.memory", 0, 8LL * GIB),
+    INTEGER("lua.stall_ms", 0, HOUR_MS),
     INTEGER("lua.coroutines", 16, 1000000),
     BOOLEAN("lua.collect_eagerly"), // for tests under the sanitizers
 

@@ -1,6 +1,7 @@
 #include "lua/coroutine.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -10,7 +11,14 @@
 #include "lua/limits.h"
 #include "lua/trace.h"
 
-enum { IDLE_MOST = 256, TURN_MOST = 256, COLLECT_AFTER_MS = 4, COLLECT_SLICE_US = 1000 };
+enum {
+    IDLE_MOST = 256,
+    TURN_MOST = 256,
+    SLICE_GAP_MS = 2,
+    COLLECT_AFTER_MS = 4,
+    COLLECT_SLICE_US = 1000,
+    TRIM_BYTES = 16 << 20
+};
 
 static struct handles runs;
 static struct lua_coroutine *current;
@@ -144,6 +152,7 @@ static void run(struct lua_coroutine *co) {
     assert(!outer);
     int values = co->resume_on == co->L ? co->resume_values : 0, results = 0;
     co->suspending = false;
+    co->stalled_ms = 0;
     current = co;
     limits_enter(co);
     int status = lua_resume(co->L, host->L, values, &results);
@@ -184,13 +193,21 @@ void lua_coroutine_continue(struct lua_coroutine *co, int values, bool failed, b
     }
 }
 
-void lua_coroutine_requeue(lua_State *L) {
+void lua_coroutine_requeue(lua_State *L, bool busy) {
     struct lua_coroutine *co = current;
     co->suspending = true;
     co->resume_on = L;
     co->resume_values = 0;
     co->resume_failed = false;
-    ready(co);
+    if (!busy) {
+        ready(co);
+        return;
+    }
+    struct lua_host *host = co->anchor.host;
+    list_push_back(&host->busy, &co->ready);
+    if (!timer_active(&host->slice)) {
+        loop_timer_start(host->runtime->loop, &host->slice, SLICE_GAP_MS);
+    }
 }
 
 void lua_coroutine_doom(struct lua_coroutine *co, enum lua_fate fate, const char *reason) {
@@ -223,14 +240,31 @@ static void take_turn(struct deferred *deferred) {
     loop_defer(host->runtime->loop, &host->turn);
 }
 
+/// The next slice of one that computes. They have a queue of their own with a gap after each slice,
+/// so that however many there are, whoever only wants to answer a request waits for one slice.
+static void next_slice(struct timer *timer) {
+    struct lua_host *host = container_of(timer, struct lua_host, slice);
+    if (list_empty(&host->busy)) return;
+    struct lua_coroutine *co = list_first(&host->busy, struct lua_coroutine, ready);
+    list_remove(&co->ready);
+    if (!list_empty(&host->busy)) loop_timer_start(host->runtime->loop, timer, SLICE_GAP_MS);
+    run(co);
+}
+
 /// The collector gets time that nobody else wants: short steps, after the work.
 static void collect(struct timer *timer) {
     struct lua_host *host = container_of(timer, struct lua_host, collect);
-    if (host->bytes < host->settled + host->settled / 4 + 256 * 1024) return;
+    if (!host->collecting && host->bytes < host->settled + host->settled / 4 + 256 * 1024) return;
+    if (!host->collecting)
+        host->settled = host->bytes; // the height of it, for the comparison below
+    host->collecting = true;
     uint64_t until = clock_monotonic_ns() + COLLECT_SLICE_US * 1000;
     do {
         if (lua_gc(host->L, LUA_GCSTEP, 16)) {
+            // A burst is over: the kernel gets its pages back.
+            if (host->settled > host->bytes + TRIM_BYTES) malloc_trim(TRIM_BYTES / 4);
             host->settled = host->bytes;
+            host->collecting = false;
             return;
         }
     } while (clock_monotonic_ns() < until);
@@ -241,7 +275,9 @@ void lua_host_schedule_init(struct lua_host *host) {
     list_init(&host->coroutines);
     list_init(&host->ready);
     deferred_init(&host->turn, take_turn);
+    list_init(&host->busy);
     timer_init(&host->collect, collect);
+    timer_init(&host->slice, next_slice);
 }
 
 void lua_host_cancel_all(struct lua_host *host, const char *reason) {
@@ -259,6 +295,7 @@ void lua_host_cancel_all(struct lua_host *host, const char *reason) {
             struct lua_coroutine *co = container_of(node, struct lua_coroutine, link);
             if (round > 100) co->cpu_ms = UINT32_MAX;
             if (co->limits.cpu_ms == 0) co->limits.cpu_ms = 1000;
+            list_remove(&co->ready); // from whichever queue
             ready(co);
         }
         take_turn(&host->turn);

@@ -22,7 +22,8 @@ struct lua_coroutine {
     uint64_t deadline_at; ///< loop milliseconds, 0: none
     struct lua_limits limits;
     uint64_t cpu_ms;
-    size_t grown; ///< bytes that the state grew by while this ran
+    uint64_t stalled_ms; ///< of computing since it was entered, where it could not give way
+    size_t grown;        ///< bytes that the state grew by while this ran
     size_t entered_bytes;
     enum lua_fate fate;
     char *reason; ///< of the fate
@@ -60,9 +61,9 @@ void lua_coroutine_continue(struct lua_coroutine *co, int values, bool failed, b
 /// Ends the wait (pending.c) by raising the fate at the end of the tick.
 void lua_pending_abandon(lua_pending handle);
 bool lua_pending_is_idle(lua_pending handle);
-/// Puts the running coroutine, in whose thread L it is, at the back of the queue. The caller yields
-/// without values right after.
-void lua_coroutine_requeue(lua_State *L);
+/// Puts the running coroutine, in whose thread L it is, at the back of the queue, or of the queue
+/// of those that compute (`busy`). The caller yields without values right after.
+void lua_coroutine_requeue(lua_State *L, bool busy);
 /// Decides the fate once (later ones are ignored), abandons what it waits for. The coroutine
 /// unwinds at the end of the tick.
 void lua_coroutine_doom(struct lua_coroutine *co, enum lua_fate fate, const char *reason);

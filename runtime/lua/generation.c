@@ -48,7 +48,7 @@ struct lua_generations *lua_generations_new(struct runtime *runtime, const char 
     g->limits = (struct lua_limits){
         .deadline_ms = (unsigned)settings_integer(settings, "lua.deadline_ms", 10000),
         .cpu_ms = (unsigned)settings_integer(settings, "lua.cpu_ms", 500),
-        .memory = (size_t)settings_integer(settings, "lua.memory", 64 * 1024 * 1024),
+        .memory = (size_t)settings_integer(settings, "lua.memory", 32 * 1024 * 1024),
     };
     g->reloads =
         metrics_counter("footlight_lua_loads_total", "Generations of Lua code loaded", NULL);

@@ -19,7 +19,8 @@
 
 static lua_State *volatile running; // the thread that executes; NULL in the core
 static volatile sig_atomic_t ticks; // since the running coroutine was entered, not yet accounted
-static uint64_t load_left_ms;       // budget of code that no coroutine runs
+static timer_t cpu_timer;
+static uint64_t load_left_ms; // budget of code that no coroutine runs
 
 static void on_hook(lua_State *L, lua_Debug *frame);
 
@@ -28,7 +29,8 @@ static void on_tick(int number) {
     (void)number;
     lua_State *L = running;
     if (!L) return;
-    ticks++;
+    int missed = timer_getoverrun(cpu_timer); // a kernel with a coarser tick sends several as one
+    ticks += 1 + (missed > 0 ? missed : 0);
     lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
 }
 
@@ -39,11 +41,10 @@ void limits_install(void) {
     sigaction(SIGVTALRM, &action, NULL);
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGVTALRM};
     event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-    timer_t timer;
     const struct itimerspec period = {{0, LIMITS_TICK_MS * 1000000L},
                                       {0, LIMITS_TICK_MS * 1000000L}};
-    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) != 0 ||
-        timer_settime(timer, 0, &period, NULL) != 0) {
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &cpu_timer) != 0 ||
+        timer_settime(cpu_timer, 0, &period, NULL) != 0) {
         log_error("lua.no_cpu_timer", LOG_TEXT("error", strerror(errno)));
         return;
     }
@@ -73,6 +74,16 @@ static void on_hook(lua_State *L, lua_Debug *frame) {
         snprintf(reason, sizeof reason, "computing limit of %u ms reached", co->limits.cpu_ms);
         lua_coroutine_doom(co, LUA_FATE_CPU, reason);
     }
+    if (lua_isyieldable(L)) {
+        co->stalled_ms = 0;
+    } else if (spent > 0 && co->limits.cpu_ms && co->anchor.host->stall_ms) {
+        co->stalled_ms += spent;
+        if (co->stalled_ms >= co->anchor.host->stall_ms) {
+            lua_coroutine_doom(co, LUA_FATE_CPU,
+                               "computes for too long where it cannot give way to others (inside a "
+                               "C function's callback, such as table.sort's)");
+        }
+    }
     if (co->fate != LUA_FATE_NONE) {
         // Code that catches the first error and goes on gets one at each instruction: no loop
         // around a pcall survives that, and nothing else runs between.
@@ -80,7 +91,7 @@ static void on_hook(lua_State *L, lua_Debug *frame) {
         lua_coroutine_check(L, co);
     }
     if (spent > 0 && lua_isyieldable(L)) {
-        lua_coroutine_requeue(L);
+        lua_coroutine_requeue(L, true);
         lua_yield(L, 0);
     }
 }

@@ -6,8 +6,9 @@
 /// LIMITS_TICK_MS of computing (an idle process gets none); the handler arms a hook in the Lua
 /// thread that runs, and the hook, which is an ordinary call in that thread, decides: on to the
 /// back of the queue, or an error. A permanent count hook was measured at 1.9 times the running
-/// time.
-enum { LIMITS_TICK_MS = 10 };
+/// time. Code that cannot be moved to the back of the queue (a comparator of table.sort) and goes
+/// on for lua.stall_ms keeps everybody waiting, and fails.
+enum { LIMITS_TICK_MS = 4 };
 
 void limits_install(void); ///< once a process is enough; more calls do nothing
 /// Around each lua_resume of a coroutine by the scheduler.

@@ -16,13 +16,14 @@ static int after_turn(lua_State *L, int status, lua_KContext context) {
     return 0;
 }
 
-// sleep(seconds). A job's sleep is where a reload may end it. sleep(0) lets everybody else run first.
+// sleep(seconds). A job's sleep is where a reload may end it. sleep(0) lets everybody else run
+// first.
 static int sleep_for(lua_State *L) {
     uint64_t wait = task_check_seconds(L, 1);
     lua_pending handle = lua_pending_begin(L, "task.sleep", NULL, NULL);
     if (wait == 0) {
         lua_pending_drop(handle);
-        lua_coroutine_requeue(L);
+        lua_coroutine_requeue(L, false);
         return lua_yieldk(L, 0, 0, after_turn);
     }
     lua_pending_idle(handle);

@@ -261,6 +261,7 @@ struct lua_host *lua_host_new(struct runtime *runtime, uint64_t number) {
     host->ceiling = SIZE_MAX;
     host->exports = LUA_NOREF;
     host->most = (size_t)settings_integer(runtime->settings, "lua.coroutines", 20000);
+    host->stall_ms = (unsigned)settings_integer(runtime->settings, "lua.stall_ms", 40);
     lua_host_schedule_init(host);
     host->L = lua_newstate(limits_allocate, host);
     if (!host->L) {
@@ -287,6 +288,7 @@ void lua_host_free(struct lua_host *host) {
     struct loop *loop = host->runtime->loop;
     host->closing = true;
     loop_timer_stop(loop, &host->collect);
+    loop_timer_stop(loop, &host->slice);
     loop_undefer(&host->turn);
     lua_close(host->L);
     lua_coroutine_free_idle(host);

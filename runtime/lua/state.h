@@ -21,17 +21,21 @@ struct lua_host {
     uint64_t number; ///< of the generation
     int exports;     ///< registry reference of the entry's table, LUA_NOREF before it is loaded
 
-    size_t bytes;   ///< held by the state
-    size_t ceiling; ///< the allocator refuses to grow past it; SIZE_MAX outside of coroutines
-    size_t settled; ///< bytes after the last full cycle of the collector
-    bool refused;   ///< the allocator has refused since this was cleared
+    size_t bytes;    ///< held by the state
+    size_t ceiling;  ///< the allocator refuses to grow past it; SIZE_MAX outside of coroutines
+    size_t settled;  ///< bytes after the last full cycle of the collector
+    bool collecting; ///< the idle collector is in the middle of a cycle
+    bool refused;    ///< the allocator has refused since this was cleared
 
     struct list coroutines;     ///< begun and not finished
     struct list ready;          ///< can go on
+    unsigned stall_ms;          ///< see limits.h; 0: no limit
     size_t count, most;         ///< length of `coroutines`, and its limit
     struct lua_coroutine *idle; ///< finished ones, to be used again
     size_t idle_count;
     struct deferred turn;
+    struct list busy;   ///< have used up a slice of computing, and wait for the next
+    struct timer slice; ///< when that is
     struct timer collect;
     bool retiring; ///< a newer generation has taken over
     bool closing;
