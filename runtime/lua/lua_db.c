@@ -96,18 +96,22 @@ static void push_row(lua_State *L, int names, const struct mariadb_result *resul
     }
 }
 
+static void push_names(lua_State *L, const struct mariadb_result *result) {
+    lua_createtable(L, (int)result->columns, 0);
+    for (size_t i = 0; i < result->columns; i++) {
+        lua_pushlstring(L, result->names[i].data, result->names[i].size);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
 static int push_result(lua_State *L, enum db_shape shape, const struct mariadb_result *result) {
     if (shape == SHAPE_EXEC) {
         lua_pushinteger(L, (lua_Integer)result->affected);
         lua_pushinteger(L, (lua_Integer)result->insert_id);
         return 2;
     }
-    lua_createtable(L, (int)result->columns, 0);
+    push_names(L, result);
     int names = lua_gettop(L);
-    for (size_t i = 0; i < result->columns; i++) {
-        lua_pushlstring(L, result->names[i].data, result->names[i].size);
-        lua_rawseti(L, names, (lua_Integer)i + 1);
-    }
     if (shape == SHAPE_ONE) {
         if (result->rows == 0) {
             lua_pushnil(L);
@@ -277,6 +281,124 @@ static int db_rows(lua_State *L) { return run(L, SHAPE_ROWS); }
 static int db_one(lua_State *L) { return run(L, SHAPE_ONE); }
 static int db_exec(lua_State *L) { return run(L, SHAPE_EXEC); }
 
+// ---------------------------------------------------------------- streams
+
+#define STREAM_TYPE "runtime.db.stream"
+
+enum { BATCH = 200, STREAM_SECONDS = 3600 };
+
+/// A result that is read while it comes: at most two batches are held, the one that is being gone
+/// through and the next.
+struct db_stream {
+    struct mariadb_pool *pool;
+    uint64_t request; ///< 0: over, or never begun
+    lua_pending waiting;
+    struct mariadb_result *current, *next;
+    size_t row; ///< of current
+    bool named, ended;
+    struct mariadb_error error;
+};
+
+static void stream_came(struct db_stream *stream) {
+    lua_State *co = stream->waiting ? lua_pending_take(stream->waiting) : NULL;
+    stream->waiting = 0;
+    if (co) lua_pending_resume(co, 0);
+}
+
+static void on_stream_rows(void *context, const struct mariadb_result *rows) {
+    struct db_stream *stream = context;
+    stream->next = mariadb_result_take(rows);
+    stream_came(stream);
+}
+
+static void on_stream_done(void *context, const struct mariadb_result *result,
+                           const struct mariadb_error *error) {
+    struct db_stream *stream = context;
+    stream->request = 0;
+    stream->ended = true;
+    if (result) stream->next = mariadb_result_take(result);
+    if (error) stream->error = *error;
+    stream_came(stream);
+}
+
+static int stream_close(lua_State *L) {
+    struct db_stream *stream = luaL_checkudata(L, 1, STREAM_TYPE);
+    if (stream->request) mariadb_pool_cancel(stream->pool, stream->request);
+    stream->request = 0;
+    stream->ended = true;
+    mariadb_result_free(stream->current);
+    mariadb_result_free(stream->next);
+    stream->current = stream->next = NULL;
+    return 0;
+}
+
+static void on_stream_cancel(void *data) { ((struct db_stream *)data)->waiting = 0; }
+
+// [1] stream
+static int stream_next(lua_State *L);
+
+static int stream_go_on(lua_State *L, int values, bool failed) {
+    if (failed) return lua_pending_throw(L);
+    lua_pop(L, values);
+    return stream_next(L);
+}
+
+static int stream_next(lua_State *L) {
+    struct db_stream *stream = luaL_checkudata(L, 1, STREAM_TYPE);
+    lua_settop(L, 1);
+    while (!stream->current || stream->row == stream->current->rows) {
+        mariadb_result_free(stream->current);
+        stream->current = stream->next;
+        stream->next = NULL;
+        stream->row = 0;
+        if (stream->current) {
+            if (stream->request) mariadb_stream_next(stream->pool, stream->request);
+            continue;
+        }
+        if (stream->error.kind) {
+            push_error(L, &stream->error);
+            return lua_pending_throw(L);
+        }
+        if (stream->ended) return 0;
+        stream->waiting = lua_pending_begin(L, "db.each", on_stream_cancel, stream);
+        return lua_pending_yield_then(L, stream->waiting, stream_go_on);
+    }
+    if (!stream->named) {
+        push_names(L, stream->current);
+        lua_setiuservalue(L, 1, 1);
+        stream->named = true;
+    }
+    lua_getiuservalue(L, 1, 1);
+    push_row(L, 2, stream->current, stream->row++);
+    return 1;
+}
+
+/// each(sql, …): for row in db.each("SELECT …", …) do … end. Any number of rows in little memory, on
+/// a connection of its own until the loop ends.
+// [1] connection, [2] sql, [3 …] values
+static int db_each(lua_State *L) {
+    struct db_connection *connection = luaL_checkudata(L, 1, CONNECTION_TYPE);
+    check_open(L, connection);
+    luaL_checktype(L, 2, LUA_TSTRING);
+    size_t count;
+    struct mariadb_cell *cells = read_values(L, &count);
+    // Going through the rows may take longer than any one statement should.
+    lua_pushfstring(L, "SET STATEMENT max_statement_time = %d FOR %s", STREAM_SECONDS,
+                    lua_tostring(L, 2));
+    struct slice sql;
+    sql.data = lua_tolstring(L, -1, &sql.size);
+    struct db_stream *stream = lua_newuserdatauv(L, sizeof *stream, 1);
+    *stream = (struct db_stream){.pool = connection->pool};
+    luaL_setmetatable(L, STREAM_TYPE);
+    stream->request = mariadb_stream(connection->pool, sql, cells, count, NULL, BATCH,
+                                     on_stream_rows, on_stream_done, stream);
+    lua_pushcfunction(L, stream_next);
+    lua_insert(L, -2);
+    lua_pushnil(L);
+    lua_pushvalue(L, -2);
+    return 4;
+}
+
 // ---------------------------------------------------------------- sessions
 
 // [1] connection
@@ -314,7 +436,7 @@ static int session_discard(lua_State *L) {
 // on the way out, and the pool rolls back. Everything is called with a dot, db.one(…), tx.one(…); a
 // colon does the same.
 static const char calls[] =
-    "local rows, one, exec, ready, close, acquire, discard = ...\n"
+    "local rows, one, exec, each, ready, close, acquire, discard = ...\n"
     "local function bind(self, target, name, fn)\n"
     "  self[name] = function(first, ...)\n"
     "    if rawequal(first, self) then return fn(target, ...) end\n"
@@ -359,6 +481,7 @@ static const char calls[] =
     "  local self = handle(connection)\n"
     "  bind(self, connection, 'transaction', transaction)\n"
     "  bind(self, connection, 'session', session)\n"
+    "  bind(self, connection, 'each', each)\n"
     "  bind(self, connection, 'ready', ready)\n"
     "  bind(self, connection, 'close', close)\n"
     "  return setmetatable(self, { __close = function() close(connection) end })\n"
@@ -433,10 +556,12 @@ int lua_open_db(lua_State *L) {
     make_type(L, ERROR_TYPE, (luaL_Reg[]){{"__tostring", error_text}, {NULL, NULL}});
     make_type(L, SESSION_TYPE,
               (luaL_Reg[]){{"__gc", session_close}, {"__close", session_close}, {NULL, NULL}});
+    make_type(L, STREAM_TYPE,
+              (luaL_Reg[]){{"__gc", stream_close}, {"__close", stream_close}, {NULL, NULL}});
     make_type(L, CONNECTION_TYPE, (luaL_Reg[]){{"__gc", connection_close}, {NULL, NULL}});
     if (luaL_loadbufferx(L, calls, sizeof calls - 1, "=runtime.db", "t")) return lua_error(L);
-    static const lua_CFunction given[] = {db_rows,          db_one,     db_exec,        db_ready,
-                                          connection_close, db_acquire, session_discard};
+    static const lua_CFunction given[] = {db_rows,  db_one,           db_exec,    db_each,
+                                          db_ready, connection_close, db_acquire, session_discard};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) lua_pushcfunction(L, given[i]);
     lua_call(L, (int)(sizeof given / sizeof *given), 1);
     int wrap = lua_gettop(L);

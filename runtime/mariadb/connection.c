@@ -9,6 +9,7 @@
 #include "base/log.h"
 
 enum {
+    PAUSE_MS = 30000,     ///< between two batches of a stream; the server gives up after 60
     KILL_GRACE_MS = 3000, ///< after a query was killed; then the connection is broken off
     DRAIN_STEPS = 10000,  ///< a suspended call on a socket that was shut down ends long before
 };
@@ -173,6 +174,14 @@ static bool fatal(unsigned code) {
            code == 4031;
 }
 
+/// Has the server stop what runs; what it still sends is read and dropped.
+static void order_kill(struct mariadb_connection *c) {
+    c->killing = true;
+    mariadb_connection_go_on(c);
+    loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
+    c->owner->on_kill(c, c->thread);
+}
+
 static void note_sql_error(struct mariadb_job *job, unsigned code, const char *sqlstate,
                            const char *message) {
     if (job->error.kind) return;
@@ -310,6 +319,15 @@ static const struct connection_call *execute_ended(struct mariadb_connection *c)
 }
 static const struct connection_call call_execute = {execute_start, execute_resume, execute_ended};
 
+/// Stops reading, which in the end stops the server, until the next batch is asked for.
+static void pause_stream(struct mariadb_connection *c) {
+    uv_poll_stop(c->poll);
+    c->paused = true;
+    loop_timer_start(c->loop, &c->limit, PAUSE_MS);
+    mariadb_job_hand_out(c->job);
+    mariadb_statement_names(c->statement, c->job);
+}
+
 static int fetch_start(struct mariadb_connection *c) {
     return mysql_stmt_fetch_start(&c->answer, c->statement->handle);
 }
@@ -321,14 +339,15 @@ static const struct connection_call *fetch_ended(struct mariadb_connection *c) {
     if (c->answer != 0 && c->answer != MYSQL_DATA_TRUNCATED) return statement_failed(c);
     // Nobody wants the rest, but it must be read to its end: after mysql_stmt_free_result in the
     // middle of a result (seen with Connector/C 3.3) the next execution waits for it once more.
-    if (c->job->told || mariadb_statement_row(c->statement, c->job)) return &call_fetch;
+    if (c->job->told) return &call_fetch;
+    if (mariadb_statement_row(c->statement, c->job)) {
+        if (c->job->batch == 0 || c->job->result.rows < c->job->batch) return &call_fetch;
+        pause_stream(c);
+        return NULL;
+    }
     // Too much: tell now, and let the server stop sending what would only be read to be dropped.
     mariadb_job_tell(c->job);
-    if (!c->killing && !c->stopped) {
-        c->killing = true;
-        loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
-        c->owner->on_kill(c, c->thread);
-    }
+    if (!c->killing && !c->stopped) order_kill(c);
     return &call_fetch;
 }
 static const struct connection_call call_fetch = {fetch_start, fetch_resume, fetch_ended};
@@ -437,7 +456,10 @@ static bool is_address(const char *host) {
 static void on_start(struct deferred *deferred) {
     struct mariadb_connection *c = container_of(deferred, struct mariadb_connection, start);
     if (c->state != CONNECTION_CONNECTING) {
-        if (c->job->text) {
+        if (c->goes_on) {
+            c->goes_on = false;
+            c->call = &call_fetch;
+        } else if (c->job->text) {
             c->call = &call_text;
         } else if ((c->statement = mariadb_statements_get(&c->statements, c->job->sql))) {
             c->call = &call_execute;
@@ -473,9 +495,7 @@ static void on_limit(struct timer *timer) {
         mariadb_error_set(&c->job->error, MARIADB_TIMEOUT, 0, NULL, "no answer within %u ms",
                           c->job->limits.milliseconds);
         mariadb_job_tell(c->job);
-        c->killing = true;
-        loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
-        c->owner->on_kill(c, c->thread);
+        order_kill(c);
     } else {
         // Even the order to kill went unheard: the server is stuck or frozen.
         drain(c);
@@ -554,13 +574,18 @@ void mariadb_connection_run(struct mariadb_connection *c, struct mariadb_job *jo
     loop_defer(c->loop, &c->start);
 }
 
+void mariadb_connection_go_on(struct mariadb_connection *c) {
+    if (!c->paused) return;
+    c->paused = false;
+    c->goes_on = true;
+    if (!c->job->told) loop_timer_start(c->loop, &c->limit, c->job->limits.milliseconds);
+    loop_defer(c->loop, &c->start);
+}
+
 void mariadb_connection_abandon(struct mariadb_connection *c) {
     if (!c->job || c->job->told) return;
     c->job->told = true;
-    if (c->killing || c->stopped) return;
-    c->killing = true;
-    loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
-    c->owner->on_kill(c, c->thread);
+    if (!c->killing && !c->stopped) order_kill(c);
 }
 
 void mariadb_connection_killed(struct mariadb_connection *c) {

@@ -39,6 +39,8 @@ struct mariadb_connection {
     const struct connection_call *call; ///< the call under way; NULL: none
     enum { CONNECTION_CONNECTING, CONNECTION_IDLE, CONNECTION_RUNNING } state;
     bool suspended, killing, stopped;
+    bool paused;  ///< a stream's batch was handed out and the next one not asked for
+    bool goes_on; ///< … it was: the next turn fetches
     struct connection_resolve *resolve;
     char address[64];
 
@@ -61,6 +63,8 @@ void mariadb_connection_free(struct mariadb_connection *connection);
 /// Runs a job on an idle connection; on_done or on_lost follows. The asker is told as soon as there
 /// is an answer or the limit has passed, which may be before on_done.
 void mariadb_connection_run(struct mariadb_connection *connection, struct mariadb_job *job);
+/// The running job is a stream whose batch has been handed out: fetch the next one.
+void mariadb_connection_go_on(struct mariadb_connection *connection);
 /// Stops the running job as soon as the server can be made to. Its asker is not called any more.
 void mariadb_connection_abandon(struct mariadb_connection *connection);
 /// The owner's answer to on_kill: the order was carried out (or could not be).

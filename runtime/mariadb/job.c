@@ -66,6 +66,22 @@ void mariadb_job_tell(struct mariadb_job *job) {
     (*telling)--;
 }
 
+void mariadb_job_hand_out(struct mariadb_job *job) {
+    job->result.values = job->rows;
+    unsigned *telling = job->telling;
+    (*telling)++;
+    job->on_rows(job->context, &job->result);
+    (*telling)--;
+    memory_free(job->rows); // NULL if it was taken
+    arena_free(&job->memory);
+    job->rows = NULL;
+    job->capacity = job->bytes = 0;
+    job->sql = (struct slice){0};
+    job->values = NULL;
+    job->count = 0;
+    job->result = (struct mariadb_result){0};
+}
+
 struct mariadb_cell *mariadb_job_row(struct mariadb_job *job) {
     size_t columns = job->result.columns;
     if (job->result.rows >= job->limits.rows) {
@@ -114,6 +130,7 @@ struct mariadb_result *mariadb_result_take(const struct mariadb_result *result) 
     taken->result = job->result;
     taken->rows = job->rows;
     taken->memory = job->memory;
+    taken->result.values = taken->rows;
     job->rows = NULL;
     job->memory = (struct arena){0};
     return &taken->result;

@@ -32,6 +32,9 @@ struct mariadb_job {
     size_t bytes;
     struct mariadb_error error; ///< kind 0: none so far
 
+    unsigned batch; ///< 0: the whole result at once
+    void (*on_rows)(void *context, const struct mariadb_result *rows);
+
     mariadb_done_fn *done;
     mariadb_session_fn *session_done;
     struct mariadb_session *session; ///< what an `acquire` got
@@ -44,6 +47,10 @@ struct mariadb_job *mariadb_job_new(struct mariadb_pool *pool, unsigned *telling
 void mariadb_job_free(struct mariadb_job *job);
 /// Tells the asker unless that was done before: the error if there is one, else the result.
 void mariadb_job_tell(struct mariadb_job *job);
+
+/// A stream's batch is full: hands it out and makes room for the next. What the statement was made of
+/// (text and values) is gone then; it has been sent long ago.
+void mariadb_job_hand_out(struct mariadb_job *job);
 
 /// Makes room for a row and returns where its values go; NULL if it would be one too many (the
 /// job's error is then set). Names must be set before.

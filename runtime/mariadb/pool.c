@@ -367,6 +367,34 @@ uint64_t mariadb_query(struct mariadb_pool *pool, struct slice sql,
     return submit(pool, job, job->limits.milliseconds);
 }
 
+uint64_t mariadb_stream(struct mariadb_pool *pool, struct slice sql,
+                        const struct mariadb_cell *values, size_t count,
+                        const struct mariadb_limits *limits, unsigned batch,
+                        void (*on_rows)(void *context, const struct mariadb_result *rows),
+                        mariadb_done_fn *done, void *context) {
+    struct mariadb_job *job = mariadb_job_new(pool, &pool->telling, sql, values, count);
+    job->limits = complete(pool, limits);
+    if (batch > job->limits.rows) batch = job->limits.rows;
+    job->batch = batch ? batch : 1;
+    job->on_rows = on_rows;
+    job->done = done;
+    job->context = context;
+    return submit(pool, job, job->limits.milliseconds);
+}
+
+static struct mariadb_connection *find_running(struct mariadb_pool *pool, uint64_t handle) {
+    list_each(&pool->others, node) {
+        struct mariadb_connection *c = container_of(node, struct mariadb_connection, link);
+        if (c->job && c->job->handle == handle) return c;
+    }
+    return NULL;
+}
+
+void mariadb_stream_next(struct mariadb_pool *pool, uint64_t handle) {
+    struct mariadb_connection *c = find_running(pool, handle);
+    if (c) mariadb_connection_go_on(c);
+}
+
 uint64_t mariadb_acquire(struct mariadb_pool *pool, unsigned limit_ms, mariadb_session_fn *done,
                          void *context) {
     struct mariadb_job *job = mariadb_job_new(pool, &pool->telling, (struct slice){0}, NULL, 0);
@@ -397,13 +425,8 @@ void mariadb_pool_cancel(struct mariadb_pool *pool, uint64_t handle) {
         job->told = true;
         return;
     }
-    list_each(&pool->others, node) {
-        struct mariadb_connection *c = container_of(node, struct mariadb_connection, link);
-        if (c->job && c->job->handle == handle) {
-            mariadb_connection_abandon(c);
-            return;
-        }
-    }
+    struct mariadb_connection *c = find_running(pool, handle);
+    if (c) mariadb_connection_abandon(c);
 }
 
 // ---------------------------------------------------------------- sessions

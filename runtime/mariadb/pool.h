@@ -96,6 +96,16 @@ bool mariadb_pool_ready(const struct mariadb_pool *pool);
 uint64_t mariadb_query(struct mariadb_pool *pool, struct slice sql,
                        const struct mariadb_cell *values, size_t count,
                        const struct mariadb_limits *limits, mariadb_done_fn *done, void *context);
+/// For results that are too large to hold: rows come in batches of `batch` by on_rows, each valid
+/// inside the callback only (or taken), then the rest by `done`. Between two batches nothing is read
+/// until mariadb_stream_next(), which may be called from the callback; whoever takes longer than
+/// half a minute loses the rest. The limits count for each batch.
+uint64_t mariadb_stream(struct mariadb_pool *pool, struct slice sql,
+                        const struct mariadb_cell *values, size_t count,
+                        const struct mariadb_limits *limits, unsigned batch,
+                        void (*on_rows)(void *context, const struct mariadb_result *rows),
+                        mariadb_done_fn *done, void *context);
+void mariadb_stream_next(struct mariadb_pool *pool, uint64_t handle);
 /// The callback of that request will not come. What already runs is killed behind the scenes.
 /// A handle that is over does nothing.
 void mariadb_pool_cancel(struct mariadb_pool *pool, uint64_t handle);

@@ -181,6 +181,15 @@ static void plan_column(struct mariadb_column *column, MYSQL_BIND *bind, const M
     }
 }
 
+void mariadb_statement_names(struct mariadb_statement *statement, struct mariadb_job *job) {
+    const MYSQL_FIELD *fields = statement->handle->fields;
+    struct slice *names = arena_zero(&job->memory, statement->columns * sizeof(*names));
+    for (size_t i = 0; i < statement->columns; i++)
+        names[i] = arena_slice(&job->memory, slice_make(fields[i].name, fields[i].name_length));
+    job->result.columns = statement->columns;
+    job->result.names = names;
+}
+
 bool mariadb_statement_expect(struct mariadb_statement *statement, struct mariadb_job *job) {
     size_t columns = mysql_stmt_field_count(statement->handle);
     const MYSQL_FIELD *fields = statement->handle->fields;
@@ -208,11 +217,7 @@ bool mariadb_statement_expect(struct mariadb_statement *statement, struct mariad
         statement->output[i].buffer = column->text;
         statement->output[i].buffer_length = column->capacity;
     }
-    struct slice *names = arena_zero(&job->memory, columns * sizeof(*names));
-    for (size_t i = 0; i < columns; i++)
-        names[i] = arena_slice(&job->memory, slice_make(fields[i].name, fields[i].name_length));
-    job->result.columns = columns;
-    job->result.names = names;
+    mariadb_statement_names(statement, job);
     return !mysql_stmt_bind_result(statement->handle, statement->output);
 }
 

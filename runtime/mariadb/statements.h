@@ -43,6 +43,8 @@ void mariadb_statement_free(struct mariadb_statement *statement);
 bool mariadb_statement_bind(struct mariadb_statement *statement, struct mariadb_job *job);
 /// After execute: prepares to read rows (sets the job's columns). False on a client error.
 bool mariadb_statement_expect(struct mariadb_statement *statement, struct mariadb_job *job);
+/// Gives the job the names of the columns; _expect does so for the first batch.
+void mariadb_statement_names(struct mariadb_statement *statement, struct mariadb_job *job);
 /// After a fetch: copies the current row into the job. False if a limit was passed (job's error).
 bool mariadb_statement_row(struct mariadb_statement *statement, struct mariadb_job *job);
 #endif

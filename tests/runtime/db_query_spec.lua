@@ -71,6 +71,32 @@ describe("runtime.db", function()
     for i = 1, 20 do assert.equal(i, db.one("SELECT ? AS n", i).n) end
   end)
 
+  it("goes through any number of rows in little memory", function()
+    local sql = [[
+      WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+      SELECT i, REPEAT('x', 100) AS filler FROM n]]
+    local count, last = 0, 0
+    for row in db.each(sql, 1000) do
+      assert.equal(last + 1, row.i)
+      assert.equal(100, #row.filler)
+      count, last = count + 1, row.i
+      if count % 300 == 0 then assert.equal(1, db.one("SELECT 1 AS n").n) end -- others work meanwhile
+    end
+    assert.equal(1000, count)
+    for _ in db.each(sql, 1) do count = count + 1 end
+    for _ in db.each("SELECT 1 AS n WHERE FALSE") do count = count + 1 end
+    assert.equal(1001, count)
+    for row in db.each(sql, 1000) do
+      if row.i == 450 then break end -- the rest is not read
+    end
+    local ok, reason = pcall(function()
+      for _ in db.each("SELECT no_such_column FROM roles") do count = count + 1 end
+    end)
+    assert.is_false(ok)
+    assert.equal(1054, reason.code)
+    for i = 1, 30 do assert.equal(i, db.one("SELECT ? AS n", i).n) end
+  end)
+
   it("may be called with a colon as well", function()
     assert.equal(1, db:one("SELECT 1 AS n").n)
   end)

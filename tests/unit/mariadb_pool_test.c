@@ -437,6 +437,62 @@ static void a_frozen_server_holds_up_nobody_for_long(void **state) {
     end(pool);
 }
 
+struct stream {
+    struct outcome end;
+    int batches;
+    int64_t sum;
+    struct mariadb_pool *pool;
+    uint64_t handle;
+    bool goes_on;
+};
+
+static void on_rows(void *context, const struct mariadb_result *rows) {
+    struct stream *stream = context;
+    assert_int_equal(rows->rows, 100);
+    assert_memory_equal(rows->names[0].data, "seq", 3);
+    for (size_t i = 0; i < rows->rows; i++) stream->sum += rows->values[i].integer;
+    stream->batches++;
+    if (stream->goes_on) mariadb_stream_next(stream->pool, stream->handle);
+}
+
+static void on_stream_end(void *context, const struct mariadb_result *result,
+                          const struct mariadb_error *error) {
+    struct stream *stream = context;
+    if (result)
+        for (size_t i = 0; i < result->rows; i++) stream->sum += result->values[i].integer;
+    on_outcome(&stream->end, result, error);
+}
+
+static void a_stream_waits_for_its_reader_and_can_be_left(void **state) {
+    (void)state;
+    struct mariadb_pool *pool = new_pool((struct mariadb_options){.database = "t", .size = 1});
+    struct stream stream = {.pool = pool, .goes_on = true};
+    struct mariadb_cell most = INTEGER(1000050);
+    struct slice sql = SLICE("SELECT seq FROM seq_1_to_2000000 WHERE seq <= ?");
+    stream.handle = mariadb_stream(pool, sql, &most, 1, NULL, 100, on_rows, on_stream_end, &stream);
+    wait_for(&stream.end);
+    assert_int_equal(stream.end.error.kind, 0);
+    assert_int_equal(stream.end.result->rows, 50);
+    assert_int_equal(stream.batches, 10000);
+    assert_int_equal(stream.sum, 1000050LL * 1000051 / 2);
+    forget(&stream.end);
+
+    struct stream left = {.pool = pool};
+    left.handle = mariadb_stream(pool, sql, &most, 1, NULL, 100, on_rows, on_stream_end, &left);
+    while (left.batches == 0) uv_run(&loop.uv, UV_RUN_ONCE);
+    for (int i = 0; i < 20; i++) uv_run(&loop.uv, UV_RUN_NOWAIT);
+    assert_int_equal(left.batches, 1); // nothing more until it is asked for
+    mariadb_pool_cancel(pool, left.handle);
+    assert_int_equal(number(pool, "SELECT 8"), 8); // on the one connection there is
+    assert_int_equal(left.end.calls, 0);
+
+    struct stream open = {.pool = pool};
+    open.handle = mariadb_stream(pool, sql, &most, 1, NULL, 100, on_rows, on_stream_end, &open);
+    while (open.batches == 0) uv_run(&loop.uv, UV_RUN_ONCE);
+    end(pool); // in the middle
+    assert_int_equal(open.end.error.kind, MARIADB_LOST);
+}
+
 static void closing_the_pool_tells_everyone(void **state) {
     (void)state;
     struct mariadb_pool *pool = new_pool((struct mariadb_options){.database = "t", .size = 1});
@@ -466,6 +522,7 @@ int main(void) {
         cmocka_unit_test(a_session_that_is_dropped_leaves_nothing_behind),
         cmocka_unit_test(a_server_that_is_away_is_told_at_once_and_comes_back),
         cmocka_unit_test(a_frozen_server_holds_up_nobody_for_long),
+        cmocka_unit_test(a_stream_waits_for_its_reader_and_can_be_left),
         cmocka_unit_test(closing_the_pool_tells_everyone),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
