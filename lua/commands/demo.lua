@@ -8,6 +8,7 @@ local crypto = require "runtime.crypto"
 local db = require "runtime.db"
 local file = require "runtime.file"
 local models = require "store.models"
+local process = require "runtime.process"
 local rooms = require "store.rooms"
 local stream_keys = require "store.stream_keys"
 
@@ -18,7 +19,8 @@ local demo_models = {
   { name = "mara_lind", slug = "mara", stage_name = "Mara Lind", rate = 0,
     title = "Slow mornings: coffee, plants and requests",
     tags = { "music", "talk", "cosy", "english" },
-    bio = "I sing while the kettle boils and read your messages aloud.\n\nWeekdays from eight. Bring a song title and I shall try it." },
+    bio = "I sing while the kettle boils and read your messages aloud.\n\n"
+      .. "Weekdays from eight. Bring a song title and I shall try it." },
   { name = "jonas_f", slug = "jonas", stage_name = "Jonas Falk", rate = 60,
     title = "Life drawing, one pose an hour",
     tags = { "art", "drawing", "quiet", "english" },
@@ -102,7 +104,10 @@ local function save(lines)
   for name in pairs(lines) do names[#names + 1] = name end
   table.sort(names)
   for _, name in ipairs(names) do text[#text + 1] = lines[name] end
-  assert(file.write(ACCOUNTS, table.concat(text, "\n") .. "\n", "600"))
+  local path = config.get("var") .. "/" .. ACCOUNTS
+  assert(file.write(ACCOUNTS, table.concat(text, "\n") .. "\n"))
+  local result = assert(process.run { "chmod", "600", path })
+  assert(result.status == 0, result.errors)
 end
 
 -- The key itself is kept nowhere, so each run that is asked for one makes a new one.

@@ -2,7 +2,8 @@
 local audit = require "store.audit"
 local models = require "store.models"
 local new_client = require("footlight.testing.client").new
-local people = require "tests.site.people"
+local config = require "runtime.config"
+local people = dofile(config.root .. "/tests/site/people.lua")
 
 local function application(values)
   local sent = { stage_name = "New Model", slug = people.name(), legal_name = "Legal Name",

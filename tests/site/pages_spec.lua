@@ -2,7 +2,8 @@
 local accounts = require "store.accounts"
 local billing = require "runtime.billing"
 local new_client = require("footlight.testing.client").new
-local people = require "tests.site.people"
+local config = require "runtime.config"
+local people = dofile(config.root .. "/tests/site/people.lua")
 
 local function fields(page, which) return page:form(which).fields end
 
