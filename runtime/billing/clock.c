@@ -36,7 +36,9 @@ void meter_schedule(struct meter *meter) {
                          meter->deadline > now ? meter->deadline - now : 0);
     }
     if (!meter->charged) return;
+    // Spread, so that what was opened together (a popular show begins) does not tick together.
     uint64_t wait = (uint64_t)billing->options.quantum_s * 500;
+    wait -= random_fast() % (wait / 4 + 1);
     // A last look before the end: there may be credits again.
     uint64_t left = meter->deadline > now ? meter->deadline - now : 0;
     if (wait + LAST_LOOK_MS > left) wait = left > LAST_LOOK_MS ? left - LAST_LOOK_MS : RETRY_MS;
