@@ -56,11 +56,21 @@ int64_t clock_parse_http_date(const char *text, size_t size) {
 }
 
 void clock_iso(int64_t wall_us, char out[CLOCK_ISO_SIZE]) {
+    // Many lines are written in one second: its text is made once.
+    static _Thread_local time_t second = -1;
+    static _Thread_local char text[32];
     time_t t = (time_t)(wall_us / 1000000);
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    snprintf(out, CLOCK_ISO_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
-             (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-             (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
-             (unsigned)tm.tm_sec % 100, (unsigned)(wall_us % 1000000) % 1000000);
+    if (t != second) {
+        struct tm tm;
+        gmtime_r(&t, &tm);
+        snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02u:%02u.", (unsigned)(tm.tm_year + 1900) % 10000,
+                 (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100,
+                 (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+        second = t;
+    }
+    memcpy(out, text, 20);
+    unsigned us = (unsigned)(wall_us % 1000000);
+    for (int i = 25; i >= 20; i--, us /= 10) out[i] = (char)('0' + us % 10);
+    out[26] = 'Z';
+    out[27] = '\0';
 }

@@ -44,9 +44,16 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     char now[CLOCK_ISO_SIZE];
     clock_iso(clock_wall_us(), now);
     line.size = 0;
-    buffer_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\"", now, names[level]);
-    if (service) buffer_printf(&line, ",\"service\":\"%s\"", service);
-    buffer_printf(&line, ",\"event\":\"%s\"", event);
+    // Not printf: every request writes a line.
+    buffer_append_text(&line, "{\"time\":\"");
+    buffer_append_text(&line, now);
+    buffer_append_text(&line, "\",\"level\":\"");
+    buffer_append_text(&line, names[level]);
+    if (service) buffer_append_text(&line, "\",\"service\":\"");
+    if (service) buffer_append_text(&line, service);
+    buffer_append_text(&line, "\",\"event\":\"");
+    buffer_append_text(&line, event);
+    buffer_append_char(&line, '"');
     for (size_t i = 1; i < count; i++) log_append_field(&line, &fields[i]);
     buffer_append_text(&line, "}\n");
     if (sink) {

@@ -92,6 +92,7 @@ void http_connection_body_wanted(struct http_connection *connection) {
 
 static struct http_exchange *exchange_begin(struct http_connection *connection) {
     struct http_exchange *exchange = http_exchange_new(connection->server, connection);
+    memcpy(exchange->request.remote, connection->peer, sizeof connection->peer);
     connection->exchange = exchange;
     connection->state = HTTP_BUSY;
     connection->requests++;
@@ -102,16 +103,13 @@ static struct http_exchange *exchange_begin(struct http_connection *connection) 
 static void connection_refuse(struct http_connection *connection, int status, const char *reason) {
     struct http_exchange *exchange = connection->exchange;
     if (!exchange) exchange = exchange_begin(connection);
-    if (!exchange->request.remote[0]) socket_peer(&connection->socket, exchange->request.remote);
     http_response_refuse(&exchange->request, status, reason);
 }
 
 static void connection_dispatch(struct http_connection *connection, struct http_exchange *exchange) {
     struct http_server *server = connection->server;
     struct http_request *request = &exchange->request;
-    char peer[SOCKET_ADDRESS_SIZE];
-    socket_peer(&connection->socket, peer);
-    http_proxies_apply(&server->proxies, request, peer);
+    if (connection->proxied) http_proxies_apply(&server->proxies, request);
     exchange->body.left = request->content_length;
     exchange->body.expects_continue =
         request->has_body && !request->http10 && http_request_header(request, "expect").data;
@@ -382,13 +380,12 @@ int http_connection_open(struct http_server *server, int fd) {
     server->references++;
     server->connection_count++;
     list_push_back(&server->connections, &connection->link);
-    char peer[SOCKET_ADDRESS_SIZE];
-    socket_peer(&connection->socket, peer);
-    connection->proxied = http_proxies_trust(&server->proxies, slice_of(peer));
+    socket_peer(&connection->socket, connection->peer);
+    connection->proxied = http_proxies_trust(&server->proxies, slice_of(connection->peer));
     const struct http_limits *limits = &server->options.limits;
     bool full = limits->connections && server->connection_count > limits->connections;
     if (!connection->proxied && limits->per_address) {
-        struct slice key = slice_of(peer);
+        struct slice key = slice_of(connection->peer);
         struct http_address *address = hash_get(&server->addresses, key);
         if (!address) {
             address = memory_zero(1, sizeof *address + key.size);

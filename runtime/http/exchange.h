@@ -73,6 +73,7 @@ struct http_connection {
     uint32_t requests, lingered;
     uint8_t state;
     bool half_closed, continued, proxied;
+    char peer[SOCKET_ADDRESS_SIZE];
 };
 
 /// Input while it is consumed: the loop's shared buffer or connection->input.

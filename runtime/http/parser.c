@@ -63,8 +63,6 @@ struct head_parse {
     llhttp_t parser;
     struct http_request *request;
     size_t most;
-    int status;
-    const char *reason;
 };
 
 static int on_url(llhttp_t *parser, const char *at, size_t size) {
@@ -76,11 +74,7 @@ static int on_url(llhttp_t *parser, const char *at, size_t size) {
 static int on_header_field(llhttp_t *parser, const char *at, size_t size) {
     struct head_parse *parse = parser->data;
     struct http_request *request = parse->request;
-    if (request->header_count == parse->most) {
-        parse->status = 431;
-        parse->reason = "too many headers";
-        return HPE_USER;
-    }
+    if (request->header_count == parse->most) return HPE_USER;
     struct http_header *header = &request->headers[request->header_count++];
     header->name = slice_make(at, size);
     header->value = SLICE("");
@@ -261,17 +255,25 @@ static int parse_request_line(struct http_request *request, struct slice head, c
     return 0;
 }
 
+/// Lines between the request line and the empty line: folded ones are refused, so one a header.
+static size_t header_lines(struct slice head) {
+    size_t lines = 0;
+    for (size_t at = slice_find(head, '\n', 0); at < head.size; at = slice_find(head, '\n', at + 1))
+        lines++;
+    return lines > 2 ? lines - 2 : 0;
+}
+
 int http_parse_head(struct http_request *request, char *head, size_t size,
                     const struct http_limits *limits, const char **reason) {
     struct slice all = slice_make(head, size);
     int status = parse_request_line(request, all, reason);
     if (status) return status;
-    struct head_parse parse = {.request = request, .most = limits->header_count};
+    struct head_parse parse = {.request = request, .most = header_lines(all)};
+    if (parse.most > limits->header_count) return refuse(reason, 431, "too many headers");
     request->headers = arena_alloc(&request->arena, sizeof(struct http_header) * (parse.most + 1));
     llhttp_init(&parse.parser, HTTP_REQUEST, &head_settings);
     parse.parser.data = &parse;
     llhttp_errno_t error = llhttp_execute(&parse.parser, head, size);
-    if (parse.status) return refuse(reason, parse.status, parse.reason);
     if (error == HPE_INVALID_METHOD) return refuse(reason, 501, "unknown method");
     if (error != HPE_PAUSED) return refuse(reason, 400, llhttp_errno_name(error));
 

@@ -65,12 +65,8 @@ bool http_proxies_trust(const struct http_proxies *proxies, struct slice address
     return false;
 }
 
-void http_proxies_apply(const struct http_proxies *proxies, struct http_request *request,
-                        const char *peer) {
+void http_proxies_apply(const struct http_proxies *proxies, struct http_request *request) {
     uint8_t bytes[16];
-    snprintf(request->remote, sizeof request->remote, "%s", peer);
-    request->secure = false;
-    if (!http_proxies_trust(proxies, slice_of(peer))) return;
     request->secure = slice_equal_fold(http_request_header(request, "x-forwarded-proto"),
                                        SLICE("https"));
     struct slice list = http_request_header(request, "x-forwarded-for");

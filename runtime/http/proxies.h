@@ -17,8 +17,7 @@ struct http_proxies {
 bool http_proxies_parse(struct http_proxies *proxies, const char *text);
 void http_proxies_free(struct http_proxies *proxies);
 bool http_proxies_trust(const struct http_proxies *proxies, struct slice address);
-/// Sets request->remote and ->secure from the peer's address and, if it is trusted, from what it
-/// forwarded: the last address of X-Forwarded-For that is not itself a trusted proxy.
-void http_proxies_apply(const struct http_proxies *proxies, struct http_request *request,
-                        const char *peer);
+/// Sets request->remote and ->secure from what a trusted peer forwarded: the last address of
+/// X-Forwarded-For that is not itself a trusted proxy.
+void http_proxies_apply(const struct http_proxies *proxies, struct http_request *request);
 #endif
