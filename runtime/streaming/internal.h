@@ -139,7 +139,8 @@ void sessions_free(struct streaming *streaming);
 // admission.c
 /// Whether the holder of session->ticket may watch session->slug; opens the meter. `done` is called
 /// once, never inside this call (not at all if the service ends). status is 200, or 0 (the session
-/// was gone or cut by then, and is refused and closed already), or 403, 404 (not live), 409 (ticket used), 402 (no credit), 503 (Redis is away).
+/// was gone or cut by then, and is refused and closed already), or 402 (no credit), 403, 404 (not
+/// live), 409 (the ticket was used), 503 (Redis is away).
 void admission_ask(struct session *session,
                    void (*done)(struct session *session, int status, const char *reason));
 /// What a meter of this session (opened or adopted) calls.
