@@ -183,27 +183,35 @@ static void settle(struct mariadb_pool *pool, struct mariadb_connection *c) {
     serve(pool);
 }
 
-static void on_up(struct mariadb_connection *c) {
-    struct mariadb_pool *pool = c->data;
-    pool->connecting--;
-    metric_add(pool->metrics.connects, 1);
+static void come_up(struct mariadb_pool *pool) {
     if (pool->down || pool->attempts > 0)
         log_info("mariadb.up", LOG_TEXT("name", pool->options.name),
                  LOG_INT("attempts", pool->attempts + 1));
     pool->down = false;
     pool->attempts = 0;
     loop_timer_stop(pool->loop, &pool->probe);
+}
+
+static void on_up(struct mariadb_connection *c) {
+    struct mariadb_pool *pool = c->data;
+    pool->connecting--;
+    metric_add(pool->metrics.connects, 1);
+    come_up(pool);
     settle(pool, c);
 }
 
 static void on_done(struct mariadb_connection *c, struct mariadb_job *job) {
     struct mariadb_pool *pool = c->data;
     bool owned = c->session != NULL;
+    if (pool->down) come_up(pool); // an answer, from a server that was frozen
     end_job(pool, job); // whoever owns the session may use or release it in here
     if (!owned) settle(pool, c);
 }
 
 static void on_wait_over(struct timer *timer);
+
+/// The server is there and serves others of ours; it only takes no more connections.
+static bool is_full(unsigned code) { return code == 1040 || code == 1203 || code == 1226; }
 
 /// When a migration changes the number of columns under a prepared SELECT, the client library gives
 /// the answer up half read (2057), and the connection with it. Nobody need notice.
@@ -222,8 +230,7 @@ static void on_lost(struct mariadb_connection *c, struct mariadb_job *job,
         pool->connecting--;
         pool->attempts++;
         back_off(pool);
-        // While others work the server is there; this may be its limit of connections.
-        if (pool->open == pool->connecting) go_down(pool, error);
+        if (pool->open == pool->connecting || !is_full(error->code)) go_down(pool, error);
     } else {
         metric_add(pool->metrics.lost, 1);
         log_warn("mariadb.lost", LOG_TEXT("name", pool->options.name),
@@ -325,7 +332,8 @@ static uint64_t submit(struct mariadb_pool *pool, struct mariadb_job *job, unsig
     if (pool->freeing) {
         mariadb_error_set(&job->error, MARIADB_LOST, 0, NULL, "the pool is being closed");
         refuse(pool, job);
-    } else if (pool->down && list_empty(&pool->idle)) {
+    } else if (pool->down) {
+        // Idle connections that are left prove nothing: those to a frozen server look the same.
         refuse_unavailable(pool, job);
     } else if (!job->acquire && pool->waiters == 0 && !list_empty(&pool->idle)) {
         struct mariadb_connection *c = list_first(&pool->idle, struct mariadb_connection, link);
@@ -637,7 +645,7 @@ struct mariadb_pool *mariadb_pool_new(struct loop *loop, const struct mariadb_op
     if (!o->queue) o->queue = 1000;
     if (!o->wait_ms) o->wait_ms = 2000;
     if (!o->connect_ms) o->connect_ms = 2000;
-    if (!o->query_ms) o->query_ms = 10000;
+    if (!o->query_ms) o->query_ms = 5000;
     if (!o->statements) o->statements = 100;
     if (!o->rows) o->rows = 50000;
     if (!o->bytes) o->bytes = (size_t)32 << 20;

@@ -23,7 +23,7 @@ struct mariadb_options {
     unsigned queue;       ///< requests waiting for a connection at most (1000)
     unsigned wait_ms;     ///< … and for how long (2000)
     unsigned connect_ms;  ///< (2000)
-    unsigned query_ms;    ///< default and upper limit of one statement (10,000)
+    unsigned query_ms;    ///< default and upper limit of one statement (5000)
     unsigned statements;  ///< prepared statements kept by each connection (100)
     unsigned rows;        ///< default limit of one result (50,000)
     size_t bytes;         ///< … (32 MiB)

@@ -421,7 +421,7 @@ static void a_frozen_server_holds_up_nobody_for_long(void **state) {
                     outcomes[i].error.kind == MARIADB_BUSY ||
                     outcomes[i].error.kind == MARIADB_UNAVAILABLE);
     }
-    // The connection that hangs is broken off, a new one gets no greeting: that is down.
+    // No connection can be made: the server is taken for down, whatever the old ones still wait for.
     uint64_t limit = clock_monotonic_ns() + 30000000000u;
     while (mariadb_pool_ready(pool) && clock_monotonic_ns() < limit) {
         struct outcome ask = {0};

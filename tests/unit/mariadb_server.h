@@ -22,19 +22,30 @@ struct mariadb_server {
     pid_t pid;
 };
 
-static inline pid_t mariadb_server_run(const char *const *arguments) {
+/// Its output goes to <folder>/log, which is shown when it fails.
+static inline pid_t mariadb_server_run(const struct mariadb_server *server,
+                                       const char *const *arguments) {
+    char log[96];
+    snprintf(log, sizeof log, "%s/log", server->folder);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        int null = open("/dev/null", O_RDWR);
+        int null = open("/dev/null", O_RDONLY), out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
+        dup2(out, 1);
+        dup2(out, 2);
         execvp(arguments[0], (char *const *)arguments);
         _exit(127);
     }
     return pid;
+}
+
+static inline void mariadb_server_failed(const struct mariadb_server *server, const char *what) {
+    char command[160];
+    snprintf(command, sizeof command, "tail -n 20 '%s/log' >&2", server->folder);
+    if (system(command) != 0) fprintf(stderr, "and it left no log\n");
+    fail_msg("%s", what);
 }
 
 static inline bool mariadb_server_listens(const struct mariadb_server *server) {
@@ -57,28 +68,31 @@ static inline void mariadb_server_start(struct mariadb_server *server) {
         assert_non_null(mkdtemp(server->folder));
         snprintf(server->socket, sizeof server->socket, "%s/socket", server->folder);
         snprintf(data, sizeof data, "--datadir=%s/data", server->folder);
-        pid_t pid = mariadb_server_run((const char *const[]){
+        pid_t pid = mariadb_server_run(server, (const char *const[]){
             "mariadb-install-db", "--no-defaults", data, user, "--skip-test-db",
             "--auth-root-authentication-method=normal", NULL});
         int status = -1;
         waitpid(pid, &status, 0);
-        assert_int_equal(status, 0);
+        if (status != 0) mariadb_server_failed(server, "mariadb-install-db failed");
     }
     snprintf(data, sizeof data, "--datadir=%s/data", server->folder);
     snprintf(socket_option, sizeof socket_option, "--socket=%s", server->socket);
-    server->pid = mariadb_server_run((const char *const[]){
+    server->pid = mariadb_server_run(server, (const char *const[]){
         "mariadbd", "--no-defaults", data, user, socket_option, "--skip-networking",
-        "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0", NULL});
+        "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-use-native-aio=0", NULL});
     for (int i = 0; i < 1500; i++) {
         if (mariadb_server_listens(server)) return;
-        assert_int_equal(waitpid(server->pid, NULL, WNOHANG), 0);
+        if (waitpid(server->pid, NULL, WNOHANG) != 0)
+            mariadb_server_failed(server, "mariadbd ended instead of starting");
         poll(NULL, 0, 20);
     }
-    fail_msg("mariadbd did not start");
+    mariadb_server_failed(server, "mariadbd did not start");
 }
 
 static inline void mariadb_server_signal(struct mariadb_server *server, int number) {
     kill(server->pid, number);
+    if (number == SIGSTOP) waitpid(server->pid, NULL, WUNTRACED); // from here on it answers nothing
     if (number != SIGKILL && number != SIGTERM) return;
     waitpid(server->pid, NULL, 0);
     server->pid = 0;
