@@ -7,6 +7,7 @@ local form = require "footlight.form"
 local forms = require "site.forms"
 local live = require "site.live"
 local models = require "store.models"
+local outbox = require "store.outbox"
 local present = require "site.present"
 local rooms = require "store.rooms"
 local stream_keys = require "store.stream_keys"
@@ -127,6 +128,9 @@ return function(site)
       if model.state ~= "approved" then req:forbidden(req.t("studio.not_approved")) end
       local key = db.transaction(function(tx)
         local made = stream_keys.rotate(model.id, tx)
+        -- After the projection that revokes the old key, or its encoder would be back at once.
+        outbox.add("order", { channel = "ctl:hooks",
+          message = { ["do"] = "drop", slug = model.slug, reason = "key_rotated" } }, tx)
         audit.write({ actor = req.account.id, action = "model.key_rotated",
           target = "model:" .. model.id, ip = req.remote }, tx)
         return made

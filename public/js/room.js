@@ -97,6 +97,7 @@ addEventListener("pagehide", () => player?.destroy());
 function describe() {
   box.querySelector("[data-live-badge]").hidden = state !== "live" && state !== "grace";
   const tips = root.querySelector("[data-tips=live]");
+  if (watchForm) watchForm.classList.toggle("hidden", state !== "live");
   if (tips) tips.hidden = state !== "live" && state !== "grace";
   if (stopped) return;
   if (state === "offline") say(strings.offline);

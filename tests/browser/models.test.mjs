@@ -80,7 +80,7 @@ test("once she broadcasts, the front page and the studio show it without a reloa
   ffmpeg = spawn("ffmpeg", ["-nostdin", "-loglevel", "error", "-re",
     "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-f", "lavfi", "-i", "sine=frequency=300",
     "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "25",
-    "-c:a", "aac", "-f", "flv", `${address}/${key}`], { stdio: ["ignore", "inherit", "inherit"] });
+    "-c:a", "aac", "-f", "flv", `${address}/${key}`], { stdio: "ignore" });
   await viewer.page.locator(`li[data-slug="${slug}"] a.live`).waitFor({ timeout: 30000 });
   await model.page.locator("[data-studio-state].good", { hasText: "You are live" }).waitFor({ timeout: 30000 });
   // A paid show has no picture for those who have not paid.
@@ -130,6 +130,8 @@ test("a new key ends the broadcast, and the room says so", async () => {
   await page.click('form[action="/studio/key"] button[type=submit]');
   assert.notEqual(await page.inputValue("#new-key"), key);
   await until("the end of the broadcast", () => ffmpeg.exitCode !== null);
+  await viewer.page.locator("[data-note-text]", { hasText: /offline|interrupted/ }).waitFor();
+  assert.equal(await viewer.page.locator("[data-watch-form]").isVisible(), false);
 });
 
 test("no page complained", () => {
