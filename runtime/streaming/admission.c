@@ -261,7 +261,11 @@ static void on_part(void *context, const redisReply *reply, const char *error) {
             admission->rate = reply_integer(reply->element[2]);
             break;
         case PART_LIVE:
-            admission->live = reply->type == REDIS_REPLY_STRING;
+            // Not while it starts or in the grace: nginx would answer that there is no stream, and
+            // a meter would have counted a second. Our own pull may be a moment ahead of /stat.
+            admission->live = slice_equal(reply_text(reply), SLICE("live")) ||
+                              (admission->session->ours &&
+                               slice_equal(reply_text(reply), SLICE("starting")));
             break;
         case PART_ACCOUNT: {
             // An account that is not there (a projection lost or late) does not bar: whoever signed

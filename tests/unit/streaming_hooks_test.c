@@ -437,10 +437,16 @@ static void the_state_follows_the_publisher(void **state) {
 
 // Playing.
 
+/// Publishes, and shows the first picture.
+static void go_live(void) {
+    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    REDIS("HSET live:luna state live");
+}
+
 static void a_ticket_plays_once(void **state) {
     (void)state;
     char kept[512];
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     snprintf(kept, sizeof kept, "%s", play_rest("luna", 7, 0, 60));
     assert_int_equal(play(10, kept), 200);
     assert_int_equal(play(11, kept), 409);
@@ -456,6 +462,10 @@ static void nobody_plays_what_is_not_live_or_may_not_be_seen(void **state) {
     (void)state;
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 404);
     assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    assert_int_equal(play(13, play_rest("luna", 7, 0, 60)), 404); // no picture yet
+    REDIS("HSET live:luna state grace");
+    assert_int_equal(play(14, play_rest("luna", 7, 0, 60)), 404);
+    REDIS("HSET live:luna state live");
     REDIS("HSET p:account:7 state banned");
     assert_int_equal(play(11, play_rest("luna", 7, 0, 60)), 403);
     REDIS("HSET p:account:7 state active");
@@ -465,7 +475,7 @@ static void nobody_plays_what_is_not_live_or_may_not_be_seen(void **state) {
 
 static void one_connection_has_one_stream(void **state) {
     (void)state;
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 403);
     assert_int_equal(publish(10, "LUNAKEY-2"), 403);
@@ -476,7 +486,7 @@ static void one_connection_has_one_stream(void **state) {
 
 static void an_update_that_names_another_stream_ends_the_session(void **state) {
     (void)state;
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
     assert_int_equal(hook("update", "live", 10, "call=update_play&time=7&timestamp=1&name=nova"), 403);
     assert_int_equal(dropped[0], 10);
@@ -487,7 +497,7 @@ static void an_update_that_names_another_stream_ends_the_session(void **state) {
 static void arguments_cannot_pose_as_another_client(void **state) {
     (void)state;
     char rest[640];
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
     snprintf(rest, sizeof rest, "%s&clientid=10&name=luna&call=done", play_rest("luna", 7, 0, 60));
     assert_int_equal(play(11, rest), 200);
@@ -521,7 +531,7 @@ static void only_who_knows_the_secret_is_heard(void **state) {
 static void the_last_credit_ends_the_show(void **state) {
     (void)state;
     credit(7, 2000000, "op:last");
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 7, 60000000, 60)), 200);
     for (int i = 0; i < 300 && drops == 0; i++) turn_for(20);
     assert_int_equal(drops, 1);
@@ -535,7 +545,7 @@ static void the_last_credit_ends_the_show(void **state) {
 
 static void no_credit_no_picture(void **state) {
     (void)state;
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 8, 60000000, 60)), 402);
 }
 
@@ -543,7 +553,7 @@ static void an_end_that_is_told_thrice_and_too_early_is_one_end(void **state) {
     (void)state;
     struct call playing, gone;
     credit(9, 100000000, "op:thrice");
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     // disconnect overtakes the answer to play: nothing may stay open, nothing stay held.
     call_send(&playing, "/hooks/secret/boot1/play", body("live", 10, play_rest("luna", 9, 60000000, 60)));
     call_send(&gone, "/hooks/secret/boot1/disconnect", body("live", 10, "call=disconnect&app=live"));
@@ -566,7 +576,7 @@ static void an_end_that_is_told_thrice_and_too_early_is_one_end(void **state) {
 
 static void orders_cut(void **state) {
     (void)state;
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
     assert_int_equal(play(11, play_rest("luna", 8, 0, 60)), 200);
     assert_int_equal(play(12, play_rest("luna", 8, 0, 60)), 200);
@@ -585,7 +595,7 @@ static void orders_cut(void **state) {
 static void a_new_process_knows_the_sessions_of_the_old(void **state) {
     (void)state;
     credit(6, 100000000, "op:restart");
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(hook("live_publish", "live", 2, "call=publish&name=luna&type=live"), 200);
     assert_int_equal(play(10, play_rest("luna", 6, 60000000, 60)), 200);
     assert_int_equal(play(11, play_rest("luna", 7, 0, 60)), 200);
@@ -616,7 +626,7 @@ static void a_new_process_knows_the_sessions_of_the_old(void **state) {
 
 static void client_numbers_begin_again_with_a_new_nginx(void **state) {
     (void)state;
-    assert_int_equal(publish(1, "LUNAKEY-1"), 302);
+    go_live();
     assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
     struct call call;
     call_send(&call, "/hooks/secret/boot2/play", body("live", 10, play_rest("luna", 7, 0, 60)));
