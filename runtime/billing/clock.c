@@ -20,7 +20,9 @@ void meter_order_cut(struct meter *meter, const char *reason) {
     loop_timer_stop(meter->billing->loop, &meter->cut);
     meter_hold(meter);
     // Who was not seen watching is not charged until the lease's end.
-    if (strcmp(reason, "silent") == 0) meter_begin_close(meter, meter->evidence, reason);
+    if (strcmp(reason, "silent") == 0) {
+        meter_begin_close(meter, meter->seen ? meter->evidence : 0, reason);
+    }
     if (meter->callbacks.on_cut) {
         meter->callbacks.on_cut(meter->callbacks.context, meter_sid(meter), reason);
     }
@@ -83,6 +85,7 @@ void meter_timers_init(struct meter *meter) {
 void meter_evidence(struct meter *meter) {
     if (!meter->billing) return;
     meter->evidence = loop_now(meter->billing->loop);
+    meter->seen = true;
     if (meter->charged && meter->state == METER_OPEN && !meter->ticking && !meter->cut_told &&
         !timer_active(&meter->tick)) { // it had fallen silent
         meter->tick_due = meter->evidence;

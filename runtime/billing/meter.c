@@ -209,13 +209,20 @@ static void on_tick_reply(void *context, const redisReply *reply, const char *er
     }
 }
 
+/// How long ago something was, for Redis. What never was is longer ago than any session: then nothing
+/// is charged, where "when it was opened" might come out a millisecond, and so a second, too late.
+static int64_t milliseconds_since(const struct meter *meter, uint64_t moment) {
+    uint64_t now = loop_now(meter->billing->loop);
+    if (moment == 0) return INT64_C(1) << 40;
+    return now > moment ? (int64_t)(now - moment) : 0;
+}
+
 void meter_send_tick(struct meter *meter) {
     struct billing_number account, ago;
-    uint64_t now = loop_now(meter->billing->loop);
     struct slice arguments[] = {
         billing_number_of(&account, meter->terms.account),
         meter_sid(meter),
-        billing_number_of(&ago, now > meter->evidence ? (int64_t)(now - meter->evidence) : 0),
+        billing_number_of(&ago, milliseconds_since(meter, meter->seen ? meter->evidence : 0)),
     };
     meter->ticking = true;
     metric_add(meter->billing->ticks, 1);
@@ -243,11 +250,10 @@ static void on_close_reply(void *context, const redisReply *reply, const char *e
 
 void meter_send_close(struct meter *meter) {
     struct billing_number account, ago;
-    uint64_t now = loop_now(meter->billing->loop);
     struct slice arguments[] = {
         billing_number_of(&account, meter->terms.account),
         meter_sid(meter),
-        billing_number_of(&ago, now > meter->ends_at ? (int64_t)(now - meter->ends_at) : 0),
+        billing_number_of(&ago, milliseconds_since(meter, meter->ends_at)),
         SLICE(""),
         slice_of(meter->close_reason),
     };
@@ -281,7 +287,7 @@ void meter_close(struct meter *meter, int64_t end_ms, const char *reason) {
         int64_t passed = clock_wall_ms() - end_ms;
         if (passed > 0) ago = (uint64_t)passed;
     }
-    meter_begin_close(meter, now > ago ? now - ago : 0, reason);
+    meter_begin_close(meter, now > ago ? now - ago : 1, reason);
 }
 
 /// What is told without having asked Redis: free meters, and terms that cannot be sent.
@@ -341,7 +347,7 @@ struct meter *meter_adopt(struct billing *billing, struct slice sid, int64_t acc
                           const struct meter_callbacks *callbacks) {
     struct meter_terms terms = {.sid = sid, .account = account, .rate = 1};
     struct meter *meter = meter_new(billing, &terms, callbacks);
-    meter->adopted = true;
+    meter->adopted = meter->seen = true;
     if (meter->refusal) {
         loop_defer(billing->loop, &meter->tell);
     } else {

@@ -18,8 +18,10 @@ struct meter {
     unsigned close_tries;
     bool charged; ///< rate above 0: Redis knows it
     bool adopted; ///< its terms are not known here
+    bool seen;    ///< there was evidence since it opened (or it was adopted)
     bool final, ticking, cut_told, close_asked;
-    uint64_t evidence, deadline, tick_due, ends_at; ///< loop milliseconds; deadline 0: none
+    /// Loop milliseconds. deadline 0: none; ends_at 0: as far as it was charged.
+    uint64_t evidence, deadline, tick_due, ends_at;
     int64_t price;
     char why[METER_WHY_SIZE], close_reason[METER_WHY_SIZE];
     const char *refusal; ///< of a meter that was refused before Redis was asked

@@ -88,7 +88,7 @@ static void flat_out(size_t pipeline, double seconds) {
     size_t sent = 0, at = 0;
     while (now() - began < seconds) {
         for (size_t i = 0; i < pipeline; i++, at = (at + 1) % meter_total) {
-            meters[at]->evidence = loop_now(&loop);
+            meter_evidence(meters[at]);
             meter_send_tick(meters[at]);
         }
         sent += pipeline;
