@@ -367,6 +367,19 @@ void billing_options_default(struct billing_options *options) {
         .quantum_s = 10, .grace_s = 30, .sweep_ms = 5000, .evidence_s = 15, .settle_ms = 2000};
 }
 
+static void configure(unsigned *value, const struct settings *settings, const char *key,
+                      int64_t least, int64_t most) {
+    int64_t wanted = settings_integer(settings, key, *value);
+    *value = (unsigned)(wanted < least ? least : wanted > most ? most : wanted);
+}
+
+void billing_options_configure(struct billing_options *options, const struct settings *settings) {
+    configure(&options->quantum_s, settings, "billing.quantum_seconds", 2, 3600);
+    configure(&options->evidence_s, settings, "billing.evidence_seconds", 1, 3600);
+    configure(&options->grace_s, settings, "billing.grace_seconds", 0, 86400);
+    configure(&options->sweep_ms, settings, "billing.sweep_ms", 0, 3600000);
+}
+
 struct billing *billing_new(struct loop *loop, struct redis_client *money,
                             const struct billing_options *options) {
     struct billing *billing = memory_zero(1, sizeof *billing);

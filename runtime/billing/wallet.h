@@ -1,5 +1,6 @@
 #ifndef FOOTLIGHT_BILLING_WALLET_H
 #define FOOTLIGHT_BILLING_WALLET_H
+#include "base/settings.h"
 #include "loop/loop.h"
 #include "redis/client.h"
 
@@ -17,6 +18,8 @@ struct billing_options {
     int64_t (*test_now_ms)(void);
 };
 void billing_options_default(struct billing_options *options);
+/// Reads billing.{quantum_seconds,evidence_seconds,grace_seconds,sweep_ms} over what is there.
+void billing_options_configure(struct billing_options *options, const struct settings *settings);
 
 /// Loads the functions through `money` (call before the loop runs) and keeps meters on the wheel.
 struct billing *billing_new(struct loop *loop, struct redis_client *money,

@@ -93,6 +93,7 @@ static bool assembly_open_redis(struct assembly *assembly) {
     runtime->redis_money = redis_client_new(runtime->loop, &options);
     struct billing_options billing;
     billing_options_default(&billing);
+    billing_options_configure(&billing, settings);
     if (!assembly->kind->hooks && !assembly->kind->media)
         billing.sweep_ms = 0; // meters are the business of those who watch the watchers
     runtime->billing = billing_new(runtime->loop, runtime->redis_money, &billing);
