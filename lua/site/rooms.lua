@@ -197,12 +197,14 @@ return function(site)
   -- What a page shows to the realtime service as its visitor; asked for again before it expires.
   site:get("/realtime-token", { name = "realtime_token" }, function(req)
     local account = req.account
+    -- A guest's token in place of a viewer's would take the chat away for as long as it lasts.
+    if req.session_unknown then req:fail(503) end
     local token = realtime.token {
       account = account and account.id or 0, name = account and account.name or nil,
       role = account and account.role or nil, session = req.session and tostring(req.session.id) or nil,
       caps = account and { "chat:*" } or nil, seconds = TOKEN_SECONDS,
     }
-    return req:json_response { token = token }
+    return req:json_response { token = token, seconds = TOKEN_SECONDS }
   end)
 
   site:get("/r/:slug/tip", { name = "tip", signed_in = true }, function(req)

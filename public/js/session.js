@@ -3,17 +3,23 @@ import { connect } from "./realtime.js";
 
 const CREDIT = 1000000;
 let connection = null;
+let last = null; // the token that we were given last: good for a while, also when pages are not
+
+async function token() {
+  try {
+    const answer = await fetch("/realtime-token", { headers: { accept: "application/json" } });
+    if (!answer.ok) throw new Error(`no token: ${answer.status}`);
+    const { token: text, seconds } = await answer.json();
+    last = { text, until: Date.now() + seconds * 1000 };
+  } catch (error) {
+    if (!last || Date.now() > last.until) throw error;
+  }
+  return last.text;
+}
 
 /** The page's connection. The token is asked for when it is needed and again before it expires. */
 export function session(options = {}) {
-  connection ??= connect({
-    token: async () => {
-      const answer = await fetch("/realtime-token", { headers: { accept: "application/json" } });
-      if (!answer.ok) throw new Error(`no token: ${answer.status}`);
-      return (await answer.json()).token;
-    },
-    ...options,
-  });
+  connection ??= connect({ token, ...options });
   return connection;
 }
 
