@@ -46,6 +46,28 @@ local function print_failure(result)
   if trace and trace:find("%S") then print(indent(trace:gsub("^\n", ""))) end
 end
 
+-- The specs below the paths, in order; nil and the reason when there are none.
+local function find_specs(paths)
+  local dir, path = require "pl.dir", require "pl.path"
+  local files = {}
+  for _, place in ipairs(paths) do
+    local found = {}
+    if path.isfile(place) then
+      found = { place }
+    elseif path.isdir(place) then
+      for _, name in ipairs(dir.getallfiles(place)) do
+        if name:find("_spec%.lua$") and not name:find("/%.") then found[#found + 1] = name end
+      end
+      table.sort(found)
+    else
+      return nil, ("there is no file or folder '%s'"):format(place)
+    end
+    table.move(found, 1, #found, #files + 1, files)
+  end
+  if not files[1] then return nil, "there are no *_spec.lua below " .. table.concat(paths, ", ") end
+  return files
+end
+
 local function reporter(options)
   local file, passed = nil, 0
   local function end_file()
@@ -81,8 +103,14 @@ function test.run(arguments)
     print(test.usage)
     return 0
   end
+  local files, reason = find_specs(paths)
+  if not files then
+    io.stderr:write("footlight test: ", reason, "\n")
+    print("0 passed, 1 failed, 0 skipped")
+    return 1
+  end
   local end_file = reporter(options)
-  local counts = require("footlight.testing.runner").run(paths, options)
+  local counts = require("footlight.testing.runner").run(files, options)
   end_file()
   if options.list then return counts.failed > 0 and 1 or 0 end
   print(("%d passed, %d failed, %d skipped"):format(counts.passed, counts.failed, counts.skipped))

@@ -130,7 +130,7 @@ static void finish(struct lua_coroutine *co, int status, int results) {
         results = 1;
         trace_describe(&text, L, -1, co);
     }
-    if (co->waiting) lua_pending_drop(co->waiting);
+    if (co->waiting) lua_pending_end(co->waiting);
     handles_remove(&runs, co->run);
     co->run = 0;
     loop_timer_stop(host->runtime->loop, &co->deadline);

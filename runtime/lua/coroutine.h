@@ -60,6 +60,8 @@ struct lua_coroutine *lua_coroutine_find(lua_run run);
 void lua_coroutine_continue(struct lua_coroutine *co, int values, bool failed, bool later);
 /// Ends the wait (pending.c) by raising the fate at the end of the tick.
 void lua_pending_abandon(lua_pending handle);
+/// Ends one whose coroutine does not wait any more (it raised between begin and yield).
+void lua_pending_end(lua_pending handle);
 bool lua_pending_is_idle(lua_pending handle);
 /// Puts the running coroutine, in whose thread L it is, at the back of the queue, or of the queue
 /// of those that compute (`busy`). The caller yields without values right after.

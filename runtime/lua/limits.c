@@ -20,9 +20,21 @@
 static lua_State *volatile running; // the thread that executes; NULL in the core
 static volatile sig_atomic_t ticks; // since the running coroutine was entered, not yet accounted
 static timer_t cpu_timer;
+static bool watchdog;         // not for commands: nobody waits for them
 static uint64_t load_left_ms; // budget of code that no coroutine runs
 
 static void on_hook(lua_State *L, lua_Debug *frame);
+
+// The hook comes at the next instruction of the Lua machine. One C function that computes for
+// seconds (a hostile pattern in string.find) never gets there, and the process answers nobody: it
+// ends itself, and the supervisor starts it anew.
+static void end_process(void) {
+    static const char line[] = "{\"level\":\"error\",\"event\":\"lua.stuck_in_c\",\"error\":\"a C "
+                               "function called from Lua computes without end\"}\n";
+    ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)written;
+    abort();
+}
 
 // lua_sethook is the one function of Lua that a signal handler may call.
 static void on_tick(int number) {
@@ -31,12 +43,14 @@ static void on_tick(int number) {
     if (!L) return;
     int missed = timer_getoverrun(cpu_timer); // a kernel with a coarser tick sends several as one
     ticks += 1 + (missed > 0 ? missed : 0);
+    if (ticks * LIMITS_TICK_MS >= LIMITS_STUCK_MS && watchdog) end_process();
     lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
 }
 
-void limits_install(void) {
-    static bool installed;
-    if (installed) return;
+void limits_install(bool end_when_stuck) {
+    watchdog = end_when_stuck;
+    static pid_t installed_for; // a fork has no timers
+    if (installed_for == getpid()) return;
     struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
     sigaction(SIGVTALRM, &action, NULL);
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGVTALRM};
@@ -48,7 +62,7 @@ void limits_install(void) {
         log_error("lua.no_cpu_timer", LOG_TEXT("error", strerror(errno)));
         return;
     }
-    installed = true;
+    installed_for = getpid();
 }
 
 static uint64_t take_ticks(void) {

@@ -8,9 +8,11 @@
 /// back of the queue, or an error. A permanent count hook was measured at 1.9 times the running
 /// time. Code that cannot be moved to the back of the queue (a comparator of table.sort) and goes
 /// on for lua.stall_ms keeps everybody waiting, and fails.
-enum { LIMITS_TICK_MS = 4 };
+enum { LIMITS_TICK_MS = 4, LIMITS_STUCK_MS = 5000 };
 
-void limits_install(void); ///< once a process is enough; more calls do nothing
+/// Once a process is enough. With end_when_stuck a process that computes for LIMITS_STUCK_MS inside
+/// one C function aborts.
+void limits_install(bool end_when_stuck);
 /// Around each lua_resume of a coroutine by the scheduler.
 void limits_enter(struct lua_coroutine *co);
 void limits_leave(struct lua_coroutine *co);

@@ -95,6 +95,11 @@ bool lua_pending_is_idle(lua_pending handle) {
     return op && op->idle;
 }
 
+void lua_pending_end(lua_pending handle) {
+    struct operation *op = handles_get(&operations, handle);
+    if (op) abandon_quietly(op);
+}
+
 void lua_pending_drop(lua_pending handle) {
     struct operation *op = handles_get(&operations, handle);
     if (op) release(op);

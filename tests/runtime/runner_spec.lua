@@ -1,0 +1,87 @@
+-- `footlight test` itself: what it counts, what it fails, and how it ends.
+local config = require "runtime.config"
+local file = require "runtime.file"
+local inside = require "runtime.testing"
+local process = require "runtime.process"
+
+local folder = "tmp/runner-spec"
+
+-- Runs the program on one spec with this text; its last line, exit code and whole output.
+local function run(text, ...)
+  local name = folder .. "/sample_spec.lua"
+  assert(file.write(name, text))
+  local result = assert(process.run { inside.program(), "--root", config.root, "test",
+    config.get("var") .. "/" .. name, ... })
+  return result.output:match("([^\n]*)\n$"), result.status, result.output .. result.errors
+end
+
+describe("footlight test", function()
+  setup(function() assert(file.mkdir(folder)) end)
+  teardown(function() file.remove(folder .. "/sample_spec.lua") file.remove(folder) end)
+
+  it("counts what passed, failed and was skipped", function()
+    local last, status, output = run [[
+      it("is right", function() end)
+      it("is wrong", function() assert.equal(1, 2) end)
+      it("raises", function() error({ code = 7 }) end)
+      pending("is not there yet")]]
+    assert.equal("1 passed, 2 failed, 1 skipped", last)
+    assert.equal(1, status)
+    assert.matches("sample_spec.lua:2: Expected objects to be equal", output)
+  end)
+
+  it("ends with 0 when nothing failed", function()
+    local last, status = run [[it("is right", function() require("runtime.task").sleep(0.001) end)]]
+    assert.equal("1 passed, 0 failed, 0 skipped", last)
+    assert.equal(0, status)
+  end)
+
+  it("fails what hangs, in a wait and in a loop, and goes on", function()
+    local last = run([[
+      it("waits", function() require("runtime.task").sleep(60) end)
+      it("loops", function() while true do pcall(error) end end)
+      it("is right", function() end)]], "--limit", "1")
+    assert.equal("1 passed, 2 failed, 0 skipped", last)
+  end)
+
+  it("fails what logs an error that was not announced", function()
+    local last, _, output = run [[
+      local log, testing = require "runtime.log", require "footlight.testing"
+      it("is loud", function() log.error("spec.broken", { error = "why" }) end)
+      it("announces it", function() testing.expect_log("spec.broken") log.error("spec.broken") end)]]
+    assert.equal("1 passed, 1 failed, 0 skipped", last)
+    assert.matches("spec.broken: why", output)
+  end)
+
+  it("fails a file that leaves a task behind", function()
+    local last, _, output = run [[
+      local task = require "runtime.task"
+      it("leaves one", function() task.spawn(function() task.sleep(60) end) end)]]
+    assert.equal("1 passed, 1 failed, 0 skipped", last)
+    assert.matches("leaves 1 coroutines", output)
+  end)
+
+  it("fails what does not compile, and mistakes outside of tests", function()
+    assert.equal("0 passed, 1 failed, 0 skipped", (run "local x = = 1"))
+    assert.equal("0 passed, 1 failed, 0 skipped", (run [[
+      describe("x", function()
+        before_each(function() error("no") end)
+        it("never runs", function() end)
+      end)]]))
+  end)
+
+  it("lists and filters", function()
+    local specs = [[
+      describe("a", function() it("one", function() error("not run") end) end)
+      it("two", function() end)]]
+    local _, status, output = run(specs, "--list")
+    assert.equal(0, status)
+    assert.matches("a one\n.*two\n", output)
+    assert.equal("1 passed, 0 failed, 0 skipped", (run(specs, "--filter", "^two")))
+  end)
+
+  it("refuses what it does not understand", function()
+    local _, status = run("", "--bogus")
+    assert.equal(2, status)
+  end)
+end)
