@@ -36,8 +36,16 @@ struct lua_generations {
     struct watch *watch;
     void (*changed)(void *context, bool ok);
     void *context;
-    struct metric *reloads, *failures;
+    struct metric *reloads, *failures, *bytes, *coroutines, *waits, *old_ones;
 };
+
+static void collect_metrics(void *context) {
+    const struct lua_generations *g = context;
+    metric_set(g->bytes, (int64_t)lua_generations_memory(g));
+    metric_set(g->coroutines, (int64_t)lua_generations_running(g));
+    metric_set(g->waits, (int64_t)lua_pending_count());
+    metric_set(g->old_ones, (int64_t)lua_generations_old(g));
+}
 
 struct lua_generations *lua_generations_new(struct runtime *runtime, const char *entry) {
     struct lua_generations *g = memory_zero(1, sizeof *g);
@@ -54,6 +62,11 @@ struct lua_generations *lua_generations_new(struct runtime *runtime, const char 
         metrics_counter("footlight_lua_loads_total", "Generations of Lua code loaded", NULL);
     g->failures = metrics_counter("footlight_lua_load_failures_total",
                                   "Loads that failed and changed nothing", NULL);
+    g->bytes = metrics_gauge("footlight_lua_memory_bytes", "Held by the current Lua state", NULL);
+    g->coroutines = metrics_gauge("footlight_lua_coroutines", "Begun and not finished", NULL);
+    g->waits = metrics_gauge("footlight_lua_waits", "Operations that coroutines wait for", NULL);
+    g->old_ones = metrics_gauge("footlight_lua_old_generations", "That finish their work", NULL);
+    metrics_on_export(collect_metrics, g);
     return g;
 }
 
@@ -295,6 +308,7 @@ void lua_generations_watch(struct lua_generations *g) {
 
 void lua_generations_free(struct lua_generations *g) {
     if (!g) return;
+    metrics_off_export(collect_metrics, g);
     watch_free(g->watch);
     if (g->host) {
         lua_host_cancel_all(g->host, "cancelled: the service stops");
