@@ -56,6 +56,25 @@ function orders.settle(order)
   return store.by_public_id(order.public_id)
 end
 
+-- What the wallet must learn of the state that the order is in now. Also after a duplicate: the first
+-- delivery may have died before it came so far. Everything here has a key of its own in the wallet.
+local function follow_up(order, event)
+  if order.state == "paid" then
+    local ok, reason = pcall(orders.settle, store.by_public_id(order.public_id))
+    -- It is paid and stays so; jobs tries again until the wallet answers.
+    if not ok then
+      log.warn("an order waits for its credits", { order = order.public_id, error = tostring(reason) })
+    end
+  elseif order.state == "disputed" or event.type == "won" and order.state == "credited" then
+    local frozen = order.state == "disputed"
+    billing.freeze {
+      op = ("dispute:%s:%s"):format(order.public_id, frozen and "opened" or "won"),
+      account = order.account_id, frozen = frozen, actor = "system",
+      reason = ("order %s is disputed"):format(order.public_id),
+    }
+  end
+end
+
 --- Applies an event: { id, type, order (public id), amount (minor units), currency }, as the
 -- provider's adapter understood it from `raw`. Returns what became of it: "applied", "duplicate",
 -- "ignored", "parked" or "unknown order".
@@ -89,13 +108,7 @@ function orders.apply(provider, event, raw)
   end)
   log.info("payment.event", { provider = provider, event = event.id, type = event.type,
     order = event.order, result = result })
-  if order and order.state == "paid" then
-    -- Also after a duplicate: the first delivery may have died before the wallet was told.
-    orders.settle(store.by_public_id(event.order))
-  elseif result == "applied" and event.type == "disputed" then
-    billing.freeze { op = "dispute:" .. order.public_id, account = order.account_id, frozen = true,
-      reason = "order " .. order.public_id .. " is disputed", actor = "system" }
-  end
+  if order then follow_up(order, event) end
   return result
 end
 

@@ -82,10 +82,10 @@ test("a tip shows in both rooms and the balance follows without a reload", async
   const { page } = ava;
   await page.click("[data-open=tip-sheet]");
   await page.click('[data-amounts] button[value="25"]');
-  await page.fill("#tip-sheet #field-message", "encore!");
+  await page.fill("#tip-sheet #field-message", `encore, ${name}!`);
   await page.click("#tip-sheet button[type=submit]");
   for (const each of [ava, ben]) {
-    await each.page.locator("[data-chat-log] li.tip", { hasText: "encore!" }).waitFor();
+    await each.page.locator("[data-chat-log] li.tip", { hasText: `encore, ${name}!` }).waitFor();
   }
   await until("the balance", async () =>
     (await page.locator("[data-balance-sum]").innerText()) === "80");

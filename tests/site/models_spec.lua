@@ -133,7 +133,10 @@ describe("the studio", function()
   it("makes a key, shows it once, and shows another when it is rotated", function()
     local _, owner = people.model()
     local client = people.signed_in(owner)
-    local function new_key() return client:submit(client:get "/studio", {}, "/studio/key").body:match('id="new%-key"[^>]- value="([^"]+)"') end
+    local function new_key()
+      local page = client:submit(client:get "/studio", {}, "/studio/key")
+      return page.body:match('id="new%-key"[^>]- value="([^"]+)"')
+    end
     local first = new_key()
     assert.is_truthy(first)
     assert.is_nil(client:get("/studio").body:find(first, 1, true))

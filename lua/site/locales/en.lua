@@ -141,7 +141,6 @@ return {
   ["signup.have"] = "Already have an account?",
   ["signup.bad_name"] = "Use 3 to 20 small letters, digits or underscores.",
   ["signup.name_taken"] = "This name is not available.",
-  ["signup.bad_email"] = "Please give a full email address, like name@example.org.",
   ["signup.weak_password"] = "This password is known from data leaks or too easy to guess.",
   ["signup.adult_missing"] = "You must be of age to join.",
   ["signup.terms_missing"] = "Please accept the terms to join.",
