@@ -111,7 +111,9 @@ end
 
 -- A database that does not answer is no bug of the page: its errors say so by their kind.
 local function status_of(bug)
-  if bug.kind == "unavailable" or bug.kind == "busy" then return 503 end
+  if bug.kind == "unavailable" or bug.kind == "busy" or bug.kind == "timeout" or bug.kind == "lost" then
+    return 503
+  end
   return 500
 end
 

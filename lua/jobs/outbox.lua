@@ -2,13 +2,14 @@
 -- mails. Rows are taken under a lease, so several jobs processes share the work and a crash only
 -- delays it. Everything is idempotent but mail, which is sent at least once.
 local crypto = require "runtime.crypto"
+local db = require "runtime.db"
+local json = require "runtime.json"
 local log = require "runtime.log"
 local mail_delivery = require "jobs.mail_delivery"
 local metrics = require "runtime.metrics"
 local outbox = require "store.outbox"
 local projections = require "jobs.projections"
 local redis = require "runtime.redis"
-local json = require "runtime.json"
 local task = require "runtime.task"
 
 local BATCH = 50
@@ -76,13 +77,21 @@ local function report()
   oldest:set(figures.oldest_seconds)
 end
 
+-- While MariaDB is away this waits for it; the job need not be started again for that.
+local function step_when_possible(worker)
+  local ok, count = pcall(job.step, worker)
+  if ok then return count end
+  if type(count) == "table" and count.kind and count.kind ~= "sql" then return 0 end
+  error(count, 0)
+end
+
 function job.run()
   local worker = crypto.random_token(12)
   local orders = redis.subscribe("ctl:jobs")
   local reported = 0
   while true do
-    while job.step(worker) == BATCH do end
-    if task.monotonic_ms() - reported > 5000 then
+    while step_when_possible(worker) == BATCH do end
+    if task.monotonic_ms() - reported > 5000 and db.ready() then
       report()
       reported = task.monotonic_ms()
     end

@@ -1,4 +1,4 @@
-#include "mariadb/connection.h"
+#include "mariadb/connection_private.h"
 
 #include <errmsg.h>
 #include <stdio.h>
@@ -14,21 +14,13 @@ enum {
     DRAIN_STEPS = 10000,  ///< a suspended call on a socket that was shut down ends long before
 };
 
-/// One call of the client library that may suspend. `start` and `resume` return what it waits for
-/// (0: it has ended), `ended` the call that comes next, NULL when nothing more is to be done.
-struct connection_call {
-    int (*start)(struct mariadb_connection *c);
-    int (*resume)(struct mariadb_connection *c, int ready);
-    const struct connection_call *(*ended)(struct mariadb_connection *c);
-};
-
 static const struct connection_call call_close;
 
 // ---------------------------------------------------------------- waiting
 
 static void free_poll(uv_handle_t *handle) { memory_free(handle); }
 
-static void drop_poll(struct mariadb_connection *c) {
+void connection_drop_poll(struct mariadb_connection *c) {
     if (!c->poll) return;
     uv_poll_stop(c->poll);
     c->poll->data = NULL;
@@ -38,16 +30,13 @@ static void drop_poll(struct mariadb_connection *c) {
     c->watched = 0;
 }
 
-static void advance(struct mariadb_connection *c, int ready);
-static void report_lost(struct mariadb_connection *c, unsigned code, const char *message);
-
 static void on_ready(uv_poll_t *poll, int status, int events) {
     struct mariadb_connection *c = poll->data;
     if (!c) return;
     if (!c->suspended) {
         // Nothing was asked: the server closed (stopped, or tired of the idle connection).
-        drop_poll(c);
-        report_lost(c, CR_SERVER_LOST, "closed by the server while idle");
+        connection_drop_poll(c);
+        connection_report_lost(c, CR_SERVER_LOST, "closed by the server while idle");
         return;
     }
     int ready = 0;
@@ -55,14 +44,14 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
     if (events & UV_WRITABLE) ready |= MYSQL_WAIT_WRITE;
     // On an error let the library make its system call, which then says what it is.
     if (status < 0) ready = c->watched & (MYSQL_WAIT_READ | MYSQL_WAIT_WRITE);
-    advance(c, ready);
+    connection_advance(c, ready);
 }
 
 /// What the library waits for changes at every return, and so may the socket while connecting.
-static bool watch(struct mariadb_connection *c, int mask) {
+bool connection_watch(struct mariadb_connection *c, int mask) {
     int fd = mysql_get_socket(c->mysql);
     if (fd < 0) return false;
-    if (c->poll && c->fd != fd) drop_poll(c);
+    if (c->poll && c->fd != fd) connection_drop_poll(c);
     if (!c->poll) {
         c->poll = memory_zero(1, sizeof(*c->poll));
         if (uv_poll_init(&c->loop->uv, c->poll, fd) < 0) {
@@ -97,12 +86,12 @@ static void drain(struct mariadb_connection *c) {
 
 /// Goes on until a call must wait or nothing more is to be done. The connection may be gone when
 /// `ended` returns NULL.
-static void advance(struct mariadb_connection *c, int ready) {
+void connection_advance(struct mariadb_connection *c, int ready) {
     int mask = ready ? c->call->resume(c, ready) : c->call->start(c);
     for (;;) {
         if (mask) {
             c->suspended = true;
-            if (watch(c, mask)) return;
+            if (connection_watch(c, mask)) return;
             c->watched = mask;
             drain(c);
         }
@@ -123,7 +112,7 @@ static struct mariadb_job *take_job(struct mariadb_connection *c) {
 }
 
 /// The last thing that is done with a connection: the owner frees it in here.
-static void report_lost(struct mariadb_connection *c, unsigned code, const char *message) {
+void connection_report_lost(struct mariadb_connection *c, unsigned code, const char *message) {
     struct mariadb_error error = {0};
     bool connecting = c->state == CONNECTION_CONNECTING;
     mariadb_error_set(&error, connecting ? MARIADB_UNAVAILABLE : MARIADB_LOST, code, NULL,
@@ -134,11 +123,11 @@ static void report_lost(struct mariadb_connection *c, unsigned code, const char 
     c->owner->on_lost(c, job, &error);
 }
 
-static const struct connection_call *lost(struct mariadb_connection *c) {
+const struct connection_call *connection_lost(struct mariadb_connection *c) {
     unsigned code = mysql_errno(c->mysql);
     char message[400];
     snprintf(message, sizeof(message), "%s", code ? mysql_error(c->mysql) : "connection lost");
-    report_lost(c, code ? code : CR_SERVER_LOST, message);
+    connection_report_lost(c, code ? code : CR_SERVER_LOST, message);
     return NULL;
 }
 
@@ -162,7 +151,7 @@ static const struct connection_call *job_over(struct mariadb_connection *c) {
     c->state = CONNECTION_IDLE;
     c->statement = NULL;
     // The poll stays armed for reading: an idle connection that becomes readable is a dead one.
-    if (!watch(c, MYSQL_WAIT_READ)) return lost(c);
+    if (!connection_watch(c, MYSQL_WAIT_READ)) return connection_lost(c);
     struct mariadb_job *job = take_job(c);
     c->owner->on_done(c, job);
     return NULL;
@@ -203,10 +192,10 @@ static int text_resume(struct mariadb_connection *c, int ready) {
 static const struct connection_call *text_ended(struct mariadb_connection *c) {
     if (c->answer) {
         unsigned code = mysql_errno(c->mysql);
-        if (fatal(code)) return lost(c);
+        if (fatal(code)) return connection_lost(c);
         note_sql_error(c->job, code, mysql_sqlstate(c->mysql), mysql_error(c->mysql));
     } else if (mysql_field_count(c->mysql) > 0) {
-        return lost(c); // only statements without a result are sent as text
+        return connection_lost(c); // only statements without a result are sent as text
     } else {
         c->job->result.affected = mysql_affected_rows(c->mysql);
     }
@@ -218,7 +207,7 @@ static int absorb_start(struct mariadb_connection *c) {
     return mysql_real_query_start(&c->answer, c->mysql, "DO 0", 4);
 }
 static const struct connection_call *absorb_ended(struct mariadb_connection *c) {
-    if (c->answer && fatal(mysql_errno(c->mysql))) return lost(c);
+    if (c->answer && fatal(mysql_errno(c->mysql))) return connection_lost(c);
     return job_over(c);
 }
 static const struct connection_call call_absorb = {absorb_start, text_resume, absorb_ended};
@@ -235,7 +224,7 @@ static const struct connection_call *statement_failed(struct mariadb_connection 
         char message[400];
         snprintf(message, sizeof(message), "%s",
                  code ? mysql_stmt_error(handle) : mysql_error(c->mysql));
-        report_lost(c, which, message);
+        connection_report_lost(c, which, message);
         return NULL;
     }
     // 1243, 1615: the server has thrown the statement away, e.g. after too many changes of a table.
@@ -284,7 +273,7 @@ static const struct connection_call *prepare_ended(struct mariadb_connection *c)
         c->closing = c->statement;
         c->statement = NULL;
         if (fatal(code)) {
-            report_lost(c, code, message);
+            connection_report_lost(c, code, message);
             return NULL;
         }
         return &call_close;
@@ -360,98 +349,19 @@ static int finish_resume(struct mariadb_connection *c, int ready) {
 }
 static const struct connection_call *finish_ended(struct mariadb_connection *c) {
     unsigned code = mysql_errno(c->mysql);
-    if (c->answer_flag && fatal(code)) return lost(c);
+    if (c->answer_flag && fatal(code)) return connection_lost(c);
     // A procedure's further results: nothing here asks for them, and they would answer the next.
     if (c->mysql->server_status & SERVER_MORE_RESULTS_EXIST) {
         mariadb_error_set(&c->job->error, MARIADB_SQL, CR_COMMANDS_OUT_OF_SYNC, NULL,
                           "a statement may have one result only");
-        report_lost(c, CR_COMMANDS_OUT_OF_SYNC, "more than one result");
+        connection_report_lost(c, CR_COMMANDS_OUT_OF_SYNC, "more than one result");
         return NULL;
     }
     return job_over(c);
 }
 static const struct connection_call call_finish = {finish_start, finish_resume, finish_ended};
 
-// ---------------------------------------------------------------- connecting
-
-struct connection_resolve {
-    uv_getaddrinfo_t request;
-    struct mariadb_connection *connection;
-    unsigned attempt;
-};
-
-static int connect_start(struct mariadb_connection *c) {
-    const struct mariadb_options *o = c->options;
-    bool local = o->socket != NULL;
-    return mysql_real_connect_start(&c->answer_mysql, c->mysql, local ? NULL : c->address, o->user,
-                                    o->password, o->database, local ? 0 : o->port, o->socket, 0);
-}
-static int connect_resume(struct mariadb_connection *c, int ready) {
-    return mysql_real_connect_cont(&c->answer_mysql, c->mysql, ready);
-}
-
-/// One statement a round trip: what every statement of the site may rely on.
-static int setup_start(struct mariadb_connection *c) {
-    // Waiting for a row lock ends before the statement's own limit does, so that the error says so.
-    unsigned seconds = c->options->query_ms / 1000;
-    unsigned lock_wait = seconds == 0 || seconds > 30 ? 30 : seconds > 1 ? seconds - 1 : 1;
-    char sql[600];
-    int size = snprintf(
-        sql, sizeof(sql),
-        "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_520_ci, SESSION time_zone = '+00:00', "
-        "sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
-        "NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY', innodb_lock_wait_timeout = %u, "
-        "max_statement_time = %u.%03u",
-        lock_wait, seconds, c->options->query_ms % 1000);
-    return mysql_real_query_start(&c->answer, c->mysql, sql, (unsigned long)size);
-}
-static const struct connection_call *setup_ended(struct mariadb_connection *c) {
-    if (c->answer) return lost(c);
-    loop_timer_stop(c->loop, &c->limit);
-    c->state = CONNECTION_IDLE;
-    if (!watch(c, MYSQL_WAIT_READ)) return lost(c);
-    c->owner->on_up(c);
-    return NULL;
-}
-static const struct connection_call call_setup = {setup_start, text_resume, setup_ended};
-
-static const struct connection_call *connect_ended(struct mariadb_connection *c) {
-    if (!c->answer_mysql) {
-        drop_poll(c); // the library has closed the socket
-        return lost(c);
-    }
-    c->thread = mysql_thread_id(c->mysql);
-    return &call_setup;
-}
-static const struct connection_call call_connect = {connect_start, connect_resume, connect_ended};
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list) {
-    struct connection_resolve *resolve = container_of(request, struct connection_resolve, request);
-    struct mariadb_connection *c = resolve->connection;
-    if (c) {
-        c->resolve = NULL;
-        unsigned count = 0;
-        for (struct addrinfo *a = list; a; a = a->ai_next) count++;
-        // Each attempt takes the next address: a name may have one that nobody listens on.
-        struct addrinfo *chosen = list;
-        for (unsigned i = count ? resolve->attempt % count : 0; i > 0; i--) chosen = chosen->ai_next;
-        if (status == 0 && chosen &&
-            getnameinfo(chosen->ai_addr, chosen->ai_addrlen, c->address, sizeof(c->address), NULL, 0,
-                        NI_NUMERICHOST) == 0) {
-            c->call = &call_connect;
-            advance(c, 0);
-        } else {
-            report_lost(c, CR_UNKNOWN_HOST, "the name of the host was not found");
-        }
-    }
-    uv_freeaddrinfo(list);
-    memory_free(resolve);
-}
-
-static bool is_address(const char *host) {
-    unsigned char ignored[16];
-    return uv_inet_pton(AF_INET, host, ignored) == 0 || uv_inet_pton(AF_INET6, host, ignored) == 0;
-}
+// ---------------------------------------------------------------- life
 
 static void on_start(struct deferred *deferred) {
     struct mariadb_connection *c = container_of(deferred, struct mariadb_connection, start);
@@ -468,29 +378,19 @@ static void on_start(struct deferred *deferred) {
         } else {
             c->call = &call_prepare;
         }
-    } else if (c->options->socket || is_address(c->options->host)) {
-        if (!c->options->socket) snprintf(c->address, sizeof(c->address), "%s", c->options->host);
-        c->call = &call_connect;
     } else {
-        struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-        int status = uv_getaddrinfo(&c->loop->uv, &c->resolve->request, on_resolved,
-                                    c->options->host, NULL, &hints);
-        if (status < 0) {
-            memory_free(c->resolve);
-            c->resolve = NULL;
-            report_lost(c, CR_UNKNOWN_HOST, uv_strerror(status));
-        }
+        connection_connect(c);
         return;
     }
-    advance(c, 0);
+    connection_advance(c, 0);
 }
 
 static void on_limit(struct timer *timer) {
     struct mariadb_connection *c = container_of(timer, struct mariadb_connection, limit);
     if (c->state == CONNECTION_CONNECTING) {
         drain(c);
-        drop_poll(c);
-        report_lost(c, CR_CONN_HOST_ERROR, "no answer within the time limit for connecting");
+        connection_drop_poll(c);
+        connection_report_lost(c, CR_CONN_HOST_ERROR, "no answer within the time limit for connecting");
     } else if (!c->killing && !c->stopped) {
         mariadb_error_set(&c->job->error, MARIADB_TIMEOUT, 0, NULL, "no answer within %u ms",
                           c->job->limits.milliseconds);
@@ -499,8 +399,8 @@ static void on_limit(struct timer *timer) {
     } else {
         // Even the order to kill went unheard: the server is stuck or frozen.
         drain(c);
-        drop_poll(c);
-        report_lost(c, CR_SERVER_LOST, "broken off: the server did not stop the statement");
+        connection_drop_poll(c);
+        connection_report_lost(c, CR_SERVER_LOST, "broken off: the server did not stop the statement");
     }
 }
 
@@ -519,23 +419,9 @@ struct mariadb_connection *mariadb_connection_new(struct loop *loop,
     mariadb_statements_init(&c->statements, options->statements);
     c->mysql = mysql_init(NULL);
     if (!c->mysql) abort();
-    unsigned protocol = options->socket ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
-    my_bool off = 0;
-    mysql_options(c->mysql, MYSQL_OPT_NONBLOCK, 0);
-    mysql_options(c->mysql, MYSQL_OPT_PROTOCOL, &protocol);
-    // With reconnection by the library the descriptor's number would stay while the socket under
-    // it changes, and epoll would watch a socket that is gone.
-    mysql_options(c->mysql, MYSQL_OPT_RECONNECT, &off);
-    mysql_options(c->mysql, MYSQL_OPT_LOCAL_INFILE, &(unsigned){0});
-    mysql_options(c->mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-    mysql_options4(c->mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "footlight");
+    connection_prepare(c, attempt);
     timer_init(&c->limit, on_limit);
     loop_timer_start(loop, &c->limit, options->connect_ms);
-    if (!options->socket && !is_address(options->host)) {
-        c->resolve = memory_zero(1, sizeof(*c->resolve));
-        c->resolve->connection = c;
-        c->resolve->attempt = attempt;
-    }
     deferred_init(&c->start, on_start);
     loop_defer(loop, &c->start);
     return c;
@@ -545,11 +431,8 @@ void mariadb_connection_free(struct mariadb_connection *c) {
     loop_undefer(&c->start);
     loop_timer_stop(c->loop, &c->limit);
     drain(c);
-    drop_poll(c);
-    if (c->resolve) {
-        c->resolve->connection = NULL;
-        if (uv_cancel((uv_req_t *)&c->resolve->request) == UV_EINVAL) memory_free(c->resolve);
-    }
+    connection_drop_poll(c);
+    connection_forget_resolve(c);
     list_remove(&c->link);
     // A peer that does not read must not hold up the farewell: five bytes fit, or the socket has
     // been shut down above.
@@ -598,7 +481,7 @@ void mariadb_connection_killed(struct mariadb_connection *c) {
     const struct connection_call *next = job_over(c);
     if (!next) return;
     c->call = next;
-    advance(c, 0);
+    connection_advance(c, 0);
 }
 
 bool mariadb_connection_in_transaction(const struct mariadb_connection *c) {

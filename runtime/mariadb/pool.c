@@ -5,27 +5,21 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/random.h"
 #include "mariadb/connection.h"
+#include "mariadb/killer.h"
+#include "mariadb/pool_metrics.h"
 
 enum {
     PROBE_FIRST_MS = 50,
     PROBE_MOST_MS = 1000,
     ROLLBACK_MS = 2000,
-    KILL_MS = 2500, ///< less than the grace that a connection gives
-    KILL_IDLE_MS = 10000,
 };
 
 struct mariadb_session {
     struct mariadb_pool *pool;
     struct mariadb_connection *connection; ///< NULL: it was lost
     struct list link;
-};
-
-struct pool_metrics {
-    struct metric *open, *idle, *waiting, *statements, *errors, *timeouts, *unavailable, *busy;
-    struct metric *connects, *lost, *seconds, *wait_seconds;
 };
 
 struct mariadb_pool {
@@ -47,25 +41,12 @@ struct mariadb_pool {
     struct deferred tidy;
     uint64_t last_handle;
 
-    // The side connection that carries out KILL QUERY, made when it is needed.
-    struct mariadb_options kill_options;
-    struct mariadb_connection *killer;
-    struct list victims; ///< struct victim, in order; the first is being dealt with
-    struct timer kill_limit;
-    bool killer_up;
-
-    struct pool_metrics metrics;
-};
-
-struct victim {
-    struct list link;
-    struct mariadb_connection *connection; ///< NULL: it went away meanwhile
-    unsigned long thread;
+    struct mariadb_killer *killer;
+    struct mariadb_metrics metrics;
 };
 
 static void serve(struct mariadb_pool *pool);
 static void back_off(struct mariadb_pool *pool);
-static void kill_next(struct mariadb_pool *pool);
 
 // ---------------------------------------------------------------- telling
 
@@ -150,10 +131,7 @@ static void on_probe(struct timer *timer) {
 }
 
 static void retire(struct mariadb_pool *pool, struct mariadb_connection *c) {
-    list_each(&pool->victims, node) {
-        struct victim *victim = container_of(node, struct victim, link);
-        if (victim->connection == c) victim->connection = NULL;
-    }
+    mariadb_killer_forget(pool->killer, c);
     if (c->session) c->session->connection = NULL;
     c->session = NULL;
     list_remove(&c->link);
@@ -493,105 +471,14 @@ void mariadb_session_release(struct mariadb_session *session, bool discard) {
     loop_defer(pool->loop, &pool->tidy);
 }
 
-// ---------------------------------------------------------------- killing
-
-static void victim_done(struct mariadb_pool *pool) {
-    struct victim *victim = list_first(&pool->victims, struct victim, link);
-    struct mariadb_connection *c = victim->connection;
-    list_remove(&victim->link);
-    memory_free(victim);
-    if (c) mariadb_connection_killed(c);
-}
-
-static void kill_next(struct mariadb_pool *pool) {
-    if (pool->freeing || !pool->killer_up || pool->killer->state != CONNECTION_IDLE) return;
-    while (!list_empty(&pool->victims)) {
-        struct victim *victim = list_first(&pool->victims, struct victim, link);
-        if (!victim->connection) {
-            list_remove(&victim->link);
-            memory_free(victim);
-            continue;
-        }
-        char sql[48];
-        int size = snprintf(sql, sizeof(sql), "KILL QUERY %lu", victim->thread);
-        struct mariadb_job *job =
-            mariadb_job_new(pool, &pool->telling, slice_make(sql, (size_t)size), NULL, 0);
-        job->text = job->told = true;
-        job->limits = (struct mariadb_limits){KILL_MS, 1, 1};
-        mariadb_connection_run(pool->killer, job);
-        return;
-    }
-    loop_timer_start(pool->loop, &pool->kill_limit, KILL_IDLE_MS);
-}
-
-static void killer_is_up(struct mariadb_connection *c) {
-    struct mariadb_pool *pool = c->data;
-    pool->killer_up = true;
-    kill_next(pool);
-}
-
-static void killer_is_done(struct mariadb_connection *c, struct mariadb_job *job) {
-    struct mariadb_pool *pool = c->data;
-    mariadb_job_free(job); // 1094, no such thread: it is gone, which is as good
-    if (!list_empty(&pool->victims)) victim_done(pool);
-    kill_next(pool);
-}
-
-static void killer_is_lost(struct mariadb_connection *c, struct mariadb_job *job,
-                           const struct mariadb_error *error) {
-    (void)error;
-    struct mariadb_pool *pool = c->data;
-    if (job) mariadb_job_free(job);
-    list_remove(&c->link);
-    list_push_back(&pool->dead, &c->link);
-    loop_defer(pool->loop, &pool->tidy);
-    pool->killer = NULL;
-    pool->killer_up = false;
-    loop_timer_stop(pool->loop, &pool->kill_limit);
-    // The connections concerned break off by themselves when their grace is over.
-    while (!list_empty(&pool->victims)) {
-        struct victim *victim = list_first(&pool->victims, struct victim, link);
-        list_remove(&victim->link);
-        memory_free(victim);
-    }
-}
-
-static void killer_kills(struct mariadb_connection *c, unsigned long thread) {
-    // The order to kill took too long itself: there is nobody to stop it with.
-    (void)c;
-    (void)thread;
-}
-
-static const struct mariadb_connection_owner killer_owner = {killer_is_up, killer_is_done,
-                                                             killer_is_lost, killer_kills};
-
-static void on_kill_limit(struct timer *timer) {
-    struct mariadb_pool *pool = container_of(timer, struct mariadb_pool, kill_limit);
-    struct mariadb_connection *killer = pool->killer;
-    if (!killer || !list_empty(&pool->victims)) return;
-    pool->killer = NULL;
-    pool->killer_up = false;
-    mariadb_connection_free(killer);
-}
+// ---------------------------------------------------------------- life
 
 static void on_kill(struct mariadb_connection *c, unsigned long thread) {
     struct mariadb_pool *pool = c->data;
-    struct victim *victim = memory_zero(1, sizeof(*victim));
-    list_init(&victim->link);
-    victim->connection = c;
-    victim->thread = thread;
-    list_push_back(&pool->victims, &victim->link);
-    loop_timer_stop(pool->loop, &pool->kill_limit);
-    if (!pool->killer)
-        pool->killer = mariadb_connection_new(pool->loop, &pool->kill_options, &killer_owner, pool,
-                                              pool->attempts);
-    else
-        kill_next(pool);
+    mariadb_killer_kill(pool->killer, c, thread);
 }
 
 static const struct mariadb_connection_owner pool_owner = {on_up, on_done, on_lost, on_kill};
-
-// ---------------------------------------------------------------- life
 
 static const char *own(const char *text) { return text ? memory_copy_string(text) : NULL; }
 
@@ -601,32 +488,6 @@ static void export_figures(void *context) {
     metric_set(pool->metrics.open, figures.open);
     metric_set(pool->metrics.idle, figures.idle);
     metric_set(pool->metrics.waiting, figures.waiting);
-}
-
-static void make_metrics(struct mariadb_pool *pool) {
-    char labels[80];
-    snprintf(labels, sizeof(labels), "pool=\"%s\"", pool->options.name);
-    struct pool_metrics *m = &pool->metrics;
-    m->open = metrics_gauge("footlight_mariadb_connections", "Connections, idle ones included",
-                            labels);
-    m->idle = metrics_gauge("footlight_mariadb_idle", "Connections that nobody uses", labels);
-    m->waiting = metrics_gauge("footlight_mariadb_waiting", "Requests that wait for a connection",
-                               labels);
-    m->statements = metrics_counter("footlight_mariadb_statements_total", "Statements run", labels);
-    m->errors = metrics_counter("footlight_mariadb_errors_total",
-                                "Statements that failed or whose connection broke", labels);
-    m->timeouts = metrics_counter("footlight_mariadb_timeouts_total",
-                                  "Statements that took longer than their limit", labels);
-    m->unavailable = metrics_counter("footlight_mariadb_unavailable_total",
-                                     "Requests refused because the server is away", labels);
-    m->busy = metrics_counter("footlight_mariadb_busy_total",
-                              "Requests refused because no connection came free", labels);
-    m->connects = metrics_counter("footlight_mariadb_connects_total", "Connections made", labels);
-    m->lost = metrics_counter("footlight_mariadb_lost_total", "Connections that broke", labels);
-    m->seconds = metrics_histogram("footlight_mariadb_statement_seconds",
-                                   "From sending a statement to its whole answer", labels);
-    m->wait_seconds = metrics_histogram("footlight_mariadb_wait_seconds",
-                                        "From asking for a connection to getting one", labels);
 }
 
 struct mariadb_pool *mariadb_pool_new(struct loop *loop, const struct mariadb_options *options) {
@@ -649,9 +510,7 @@ struct mariadb_pool *mariadb_pool_new(struct loop *loop, const struct mariadb_op
     if (!o->statements) o->statements = 100;
     if (!o->rows) o->rows = 50000;
     if (!o->bytes) o->bytes = (size_t)32 << 20;
-    pool->kill_options = *o;
-    pool->kill_options.connect_ms = KILL_MS;
-    pool->kill_options.database = NULL;
+    pool->killer = mariadb_killer_new(loop, o);
     list_init(&pool->idle);
     list_init(&pool->others);
     list_init(&pool->waiting);
@@ -659,11 +518,9 @@ struct mariadb_pool *mariadb_pool_new(struct loop *loop, const struct mariadb_op
     list_init(&pool->returned);
     list_init(&pool->dead);
     list_init(&pool->sessions);
-    list_init(&pool->victims);
     timer_init(&pool->probe, on_probe);
-    timer_init(&pool->kill_limit, on_kill_limit);
     deferred_init(&pool->tidy, on_tidy);
-    make_metrics(pool);
+    mariadb_metrics_make(&pool->metrics, o->name);
     metrics_on_export(export_figures, pool);
     return pool;
 }
@@ -694,7 +551,6 @@ void mariadb_pool_free(struct mariadb_pool *pool) {
 static void destroy(struct mariadb_pool *pool) {
     metrics_off_export(export_figures, pool);
     loop_timer_stop(pool->loop, &pool->probe);
-    loop_timer_stop(pool->loop, &pool->kill_limit);
     list_each(&pool->waiting, node) {
         struct mariadb_job *job = container_of(node, struct mariadb_job, link);
         stop_waiting(pool, job);
@@ -711,16 +567,7 @@ static void destroy(struct mariadb_pool *pool) {
     tidy(pool);
     free_connections(pool, &pool->idle);
     free_connections(pool, &pool->others);
-    if (pool->killer) {
-        struct mariadb_job *job = pool->killer->job;
-        mariadb_connection_free(pool->killer);
-        if (job) mariadb_job_free(job);
-    }
-    while (!list_empty(&pool->victims)) {
-        struct victim *victim = list_first(&pool->victims, struct victim, link);
-        list_remove(&victim->link);
-        memory_free(victim);
-    }
+    mariadb_killer_free(pool->killer);
     tidy(pool);
     loop_undefer(&pool->tidy);
     memory_free((char *)pool->options.name);
