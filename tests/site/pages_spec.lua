@@ -60,12 +60,6 @@ describe("search", function()
 end)
 
 describe("joining", function()
-  -- Each from an address of its own: how often one may try is limited for an hour.
-  local function stranger()
-    local crypto = require "runtime.crypto"
-    return new_client { remote = ("2001:db8::%x:%x"):format(crypto.random_below(65535), crypto.random_below(65535)) }
-  end
-
   local function filled(name)
     return { name = name, email = name .. "@example.org", password = people.password, adult = "yes",
       terms = "yes" }
@@ -81,7 +75,7 @@ describe("joining", function()
 
   it("makes a pending account, whoever tells of it", function()
     local name = people.name()
-    local page = submit(stranger(), filled(name))
+    local page = submit(people.client(), filled(name))
     assert.equal("/signup/sent", page.url)
     assert.equal("pending", accounts.by_name(name).state)
   end)
@@ -90,13 +84,13 @@ describe("joining", function()
     local known = people.account()
     local values = filled(people.name())
     values.email = known.email:upper()
-    local page = submit(stranger(), values)
+    local page = submit(people.client(), values)
     assert.equal("/signup/sent", page.url)
     assert.is_nil(accounts.by_name(values.name))
   end)
 
   it("refuses what is wrong, field by field, and keeps what was typed but the password", function()
-    local page = submit(stranger(), { name = "No!", email = "nowhere", password = "short" })
+    local page = submit(people.client(), { name = "No!", email = "nowhere", password = "short" })
     assert.equal(422, page.status)
     for _, field in ipairs { "name", "email", "password", "adult", "terms" } do
       assert.is_truthy(page.body:find('href="#field-' .. field .. '"', 1, true), field)
@@ -109,14 +103,14 @@ describe("joining", function()
 
   it("refuses forms that were filled in faster than anybody can", function()
     local name = people.name()
-    assert.equal(422, submit(stranger(), filled(name), 0).status)
+    assert.equal(422, submit(people.client(), filled(name), 0).status)
     assert.is_nil(accounts.by_name(name))
   end)
 
   it("takes no notice of programs that fill in the hidden field, and tells them so", function()
     local values = filled(people.name())
     values.website = "https://spam.example"
-    assert.equal("/signup/sent", submit(stranger(), values).url)
+    assert.equal("/signup/sent", submit(people.client(), values).url)
     assert.is_nil(accounts.by_name(values.name))
   end)
 end)

@@ -24,9 +24,16 @@ function people.account(values)
   }
 end
 
+--- A client at an address of its own: how often one may try things is limited by address.
+function people.client()
+  return new_client {
+    remote = ("2001:db8::%x:%x"):format(crypto.random_below(65536), crypto.random_below(65536)),
+  }
+end
+
 --- A client that is signed in as that account.
 function people.signed_in(account)
-  local client = new_client()
+  local client = people.client()
   local page = client:get "/login"
   page = client:submit(page, { login = account.name, password = people.password }, "/login")
   assert(page.status == 200 and page:has(account.name), "signing in failed: " .. page:text())
