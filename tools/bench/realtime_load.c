@@ -1,0 +1,257 @@
+/// The load generator of tools/bench/realtime: many WebSocket clients on one thread, a publisher, and
+/// what came of it as one line of JSON. It knows three kinds of servers:
+///
+///   realtime_load footlight HOST:PORT CLIENTS RATE SECONDS SIZE REDIS-SOCKET
+///   realtime_load nchan     HOST:PORT CLIENTS RATE SECONDS SIZE
+///   realtime_load node      HOST:PORT CLIENTS RATE SECONDS SIZE
+///
+/// footlight's clients connect and subscribe to three channels, and messages are published by way of
+/// Redis, as the site does; those of the others subscribe by their path, and messages go in by HTTP POST.
+/// RATE 0: only connect, and keep still (memory of idle clients). Every message carries the time at which
+/// it was published, so the latency is that of the whole way. SIZE: bytes of the message that clients get.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BUFFER = 16 * 1024, LATENCIES = 4000000 };
+enum kind { FOOTLIGHT, NCHAN, NODE };
+
+struct client {
+    int fd;
+    bool upgraded, subscribed;
+    size_t held;
+    char *partial; ///< what is left of a frame that has not come whole
+};
+
+static enum kind kind;
+static struct client *clients;
+static size_t client_count, joined, received;
+static uint32_t *latencies; ///< microseconds
+static int epoll;
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void die(const char *what) {
+    fprintf(stderr, "realtime_load: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static int connect_tcp(const char *address) {
+    char host[64];
+    const char *colon = strrchr(address, ':');
+    if (!colon || (size_t)(colon - address) >= sizeof host) die(address);
+    snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1) die("socket");
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) die(address);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static int connect_unix(const char *path) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0) die(path);
+    return fd;
+}
+
+static void send_all(int fd, const char *data, size_t size) {
+    while (size > 0) {
+        ssize_t sent = write(fd, data, size);
+        if (sent < 0 && errno == EAGAIN) continue;
+        if (sent <= 0) die("write");
+        data += sent;
+        size -= (size_t)sent;
+    }
+}
+
+static void send_text(int fd, const char *text) {
+    size_t size = strlen(text);
+    char frame[512];
+    if (size > 400) abort();
+    size_t at = 0;
+    frame[at++] = (char)0x81;
+    if (size < 126) {
+        frame[at++] = (char)(0x80 | size);
+    } else {
+        frame[at++] = (char)(0x80 | 126);
+        frame[at++] = (char)(size >> 8);
+        frame[at++] = (char)size;
+    }
+    memset(frame + at, 0, 4); // a mask of zeros masks nothing
+    memcpy(frame + at + 4, text, size);
+    send_all(fd, frame, at + 4 + size);
+}
+
+static void on_text(struct client *client, const char *text, size_t size) {
+    const char *stamp = memmem(text, size, "\"t\":", 4);
+    if (!stamp) {
+        if (kind == FOOTLIGHT && !client->subscribed && memmem(text, size, "\"connect\"", 9)) {
+            client->subscribed = true;
+            joined++;
+        }
+        return;
+    }
+    uint64_t sent = strtoull(stamp + 4, NULL, 10), late = (now_ns() - sent) / 1000;
+    if (received < LATENCIES) latencies[received] = late > UINT32_MAX ? UINT32_MAX : (uint32_t)late;
+    received++;
+}
+
+/// Takes whole frames off the front; returns how many bytes were used.
+static size_t take(struct client *client, char *data, size_t size) {
+    size_t used = 0;
+    if (!client->upgraded) {
+        char *end = memmem(data, size, "\r\n\r\n", 4);
+        if (!end) return 0;
+        if (strncmp(data, "HTTP/1.1 101", 12) != 0) die("the server did not upgrade");
+        client->upgraded = true;
+        used = (size_t)(end - data) + 4;
+        if (kind == FOOTLIGHT)
+            send_text(client->fd, "{\"i\":1,\"connect\":{\"subs\":{\"chat:bench\":{},\"status:bench\":{},"
+                                  "\"lobby\":{}}}}");
+        else joined++;
+    }
+    while (size - used >= 2) {
+        const uint8_t *p = (const uint8_t *)data + used;
+        size_t head = 2, payload = p[1] & 127;
+        if (payload == 126) {
+            if (size - used < 4) break;
+            payload = (size_t)p[2] << 8 | p[3];
+            head = 4;
+        }
+        if (size - used < head + payload) break;
+        if ((p[0] & 15) == 1) on_text(client, (const char *)p + head, payload);
+        used += head + payload;
+    }
+    return used;
+}
+
+static void on_readable(struct client *client) {
+    static char buffer[2 * BUFFER + 1];
+    memcpy(buffer, client->partial, client->held);
+    ssize_t got = recv(client->fd, buffer + client->held, BUFFER, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) return;
+    if (got <= 0) die("a client was cut off");
+    size_t size = client->held + (size_t)got;
+    buffer[size] = 0;
+    size_t used = take(client, buffer, size);
+    client->held = size - used;
+    if (client->held > BUFFER) die("a frame is too large");
+    free(client->partial);
+    client->partial = client->held ? malloc(client->held) : NULL;
+    if (client->held) memcpy(client->partial, buffer + used, client->held);
+}
+
+static void poll_clients(int limit_ms) {
+    struct epoll_event events[256];
+    int count = epoll_wait(epoll, events, 256, limit_ms);
+    for (int i = 0; i < count; i++) on_readable(events[i].data.ptr);
+}
+
+static void open_client(struct client *client, const char *address) {
+    char request[512];
+    const char *path = kind == FOOTLIGHT ? "/realtime/websocket" : kind == NCHAN ? "/sub/bench" : "/";
+    client->fd = connect_tcp(address);
+    int size = snprintf(request, sizeof request,
+                        "GET %s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path);
+    send_all(client->fd, request, (size_t)size);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event) != 0) die("epoll");
+}
+
+static void publish(int fd, size_t size) {
+    char message[8192], command[9000];
+    int head = snprintf(message, sizeof message, "{\"t\":%llu,\"p\":\"", (unsigned long long)now_ns());
+    size_t fill = size > (size_t)head + 2 ? size - (size_t)head - 2 : 0;
+    memset(message + head, 'x', fill);
+    memcpy(message + head + fill, "\"}", 3);
+    size_t total = (size_t)head + fill + 2;
+    int length;
+    if (kind == FOOTLIGHT)
+        length = snprintf(command, sizeof command,
+                          "*3\r\n$7\r\nPUBLISH\r\n$15\r\nrt:c:chat:bench\r\n$%zu\r\ne %s\r\n",
+                          total + 2, message);
+    else
+        length = snprintf(command, sizeof command,
+                          "POST /pub/bench HTTP/1.1\r\nHost: bench\r\nContent-Length: %zu\r\n\r\n%s",
+                          total, message);
+    send_all(fd, command, (size_t)length);
+    char drop[4096];
+    while (recv(fd, drop, sizeof drop, MSG_DONTWAIT) > 0) {}
+}
+
+static int by_value(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 7) {
+        fprintf(stderr, "usage: realtime_load footlight|nchan|node HOST:PORT CLIENTS RATE SECONDS "
+                        "SIZE [REDIS-SOCKET]\n");
+        return 2;
+    }
+    kind = strcmp(argv[1], "footlight") == 0 ? FOOTLIGHT : strcmp(argv[1], "nchan") == 0 ? NCHAN : NODE;
+    client_count = (size_t)atol(argv[3]);
+    uint64_t rate = (uint64_t)atol(argv[4]), seconds = (uint64_t)atol(argv[5]);
+    size_t size = (size_t)atol(argv[6]);
+    if (size > 8000) return 2;
+    clients = calloc(client_count, sizeof *clients);
+    latencies = malloc(LATENCIES * sizeof *latencies);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; i < client_count; i++) {
+        open_client(&clients[i], argv[2]);
+        if (i % 64 == 63) poll_clients(0);
+    }
+    uint64_t limit = now_ns() + 30000000000u;
+    while (joined < client_count && now_ns() < limit) poll_clients(100);
+    if (joined < client_count) die("not all clients were let in");
+    uint64_t published = 0, start = now_ns(), end = start + seconds * 1000000000u;
+    if (rate == 0) {
+        printf("{\"clients\":%zu}\n", joined);
+        fflush(stdout);
+        while (now_ns() < end) poll_clients(100);
+        return 0;
+    }
+    int publisher = kind == FOOTLIGHT ? connect_unix(argv[7]) : connect_tcp(argv[2]);
+    while (now_ns() < end) {
+        uint64_t due = (now_ns() - start) * rate / 1000000000u;
+        while (published < due) publish(publisher, size), published++;
+        poll_clients(1);
+    }
+    uint64_t last = now_ns(), wanted = published * client_count, before = 0;
+    for (limit = last + 10000000000u; received < wanted && now_ns() < limit;) {
+        poll_clients(50);
+        if (received > before) last = now_ns(), before = received;
+    }
+    size_t kept = received < LATENCIES ? received : LATENCIES;
+    qsort(latencies, kept, sizeof *latencies, by_value);
+    double spent = (double)(last - start) / 1e9;
+    printf("{\"published\":%llu,\"wanted\":%llu,\"delivered\":%zu,\"per_second\":%.0f,"
+           "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n",
+           (unsigned long long)published, (unsigned long long)wanted, received,
+           (double)received / spent, kept ? latencies[kept / 2] / 1e3 : 0,
+           kept ? latencies[kept * 99 / 100] / 1e3 : 0, kept ? latencies[kept - 1] / 1e3 : 0);
+    return received == wanted ? 0 : 1;
+}
