@@ -1,7 +1,6 @@
 -- From the application to the first key: what applicants, models and staff may do, and what not.
 local audit = require "store.audit"
 local models = require "store.models"
-local new_client = require("footlight.testing.client").new
 local config = require "runtime.config"
 local people = dofile(config.root .. "/tests/site/people.lua")
 
@@ -127,7 +126,7 @@ end)
 describe("the studio", function()
   it("does not exist for those who never applied", function()
     assert.equal(404, people.signed_in(people.account()):get("/studio").status)
-    assert.equal("/login", new_client():get("/studio").url:match("^[^?]*"))
+    assert.equal("/login", people.client():get("/studio").url:match("^[^?]*"))
   end)
 
   it("makes a key, shows it once, and shows another when it is rotated", function()

@@ -1,7 +1,6 @@
 -- Pages and forms of guests and viewers, through the real server, good input and bad.
 local accounts = require "store.accounts"
 local billing = require "runtime.billing"
-local new_client = require("footlight.testing.client").new
 local config = require "runtime.config"
 local people = dofile(config.root .. "/tests/site/people.lua")
 
@@ -9,7 +8,7 @@ local function fields(page, which) return page:form(which).fields end
 
 describe("every page of a guest", function()
   it("answers with a title, one h1, a skip link and the security headers", function()
-    local client = new_client()
+    local client = people.client()
     for _, path in ipairs { "/", "/tags/nothing", "/search?q=zzzz", "/login", "/signup", "/forgot",
       "/help", "/legal/terms", "/legal/privacy" } do
       local page = client:get(path)
@@ -25,14 +24,14 @@ describe("every page of a guest", function()
   end)
 
   it("of somebody with an account leads to the sign-in page, and back", function()
-    local client = new_client()
+    local client = people.client()
     local page = client:get("/credits", { follow = false })
     assert.equal(303, page.status)
     assert.equal("/login?next=%2Fcredits", page.headers.location)
   end)
 
   it("of staff does not exist", function()
-    local guest, viewer = new_client(), people.signed_in(people.account())
+    local guest, viewer = people.client(), people.signed_in(people.account())
     for _, path in ipairs { "/admin", "/admin/models" } do
       assert.equal(404, guest:get(path).status)
       assert.equal(404, viewer:get(path).status)
@@ -42,20 +41,20 @@ end)
 
 describe("search", function()
   it("sends #tags to the page of the tag", function()
-    assert.equal("/tags/music", new_client():get("/search?q=%23Music", { follow = false }).headers.location)
+    assert.equal("/tags/music", people.client():get("/search?q=%23Music", { follow = false }).headers.location)
   end)
   it("finds a room by its name and escapes what was asked for", function()
     local model = people.model { stage_name = "Zebulon Quist" }
-    local page = new_client():get("/search?q=zebulon")
+    local page = people.client():get("/search?q=zebulon")
     assert.is_truthy(page.body:find('href="/r/' .. model.slug .. '"', 1, true))
-    page = new_client():get("/search?q=%3Cb%3E%22")
+    page = people.client():get("/search?q=%3Cb%3E%22")
     assert.equal(200, page.status)
     assert.is_nil(page.body:find("<b>", 1, true))
   end)
   it("refuses a query of over a hundred characters, and pages beyond two hundred", function()
-    assert.equal(400, new_client():get("/search?q=" .. ("a"):rep(101)).status)
-    assert.equal(404, new_client():get("/?page=201").status)
-    assert.equal(200, new_client():get("/?page=nonsense").status)
+    assert.equal(400, people.client():get("/search?q=" .. ("a"):rep(101)).status)
+    assert.equal(404, people.client():get("/?page=201").status)
+    assert.equal(200, people.client():get("/?page=nonsense").status)
   end)
 end)
 
@@ -119,7 +118,7 @@ describe("confirming an address", function()
   it("needs the button: looking at the link does not use it up", function()
     local account = people.account { state = "pending", verified = false }
     local token = accounts.new_token(account.id, "activate", 3600)
-    local client = new_client()
+    local client = people.client()
     local page = client:get("/activate?t=" .. token)
     assert.equal("pending", accounts.by_id(account.id).state)
     page = client:submit(page, {}, "/activate")
@@ -133,7 +132,7 @@ end)
 describe("signing in", function()
   it("gives one answer for a wrong name and a wrong password", function()
     local account = people.account()
-    local client = new_client()
+    local client = people.client()
     local function try(login)
       return client:submit(client:get "/login", { login = login, password = "wrong wrong wrong" }, "/login")
     end
@@ -148,7 +147,7 @@ describe("signing in", function()
     local account = people.account()
     for wanted, got in pairs { ["/help"] = "/help", ["//evil.example"] = "/", ["/\\evil"] = "/",
       ["https://evil.example"] = "/" } do
-      local client = new_client()
+      local client = people.client()
       local page = client:get "/login"
       local sent = fields(page, "/login")
       sent.login, sent.password, sent.next = account.name, people.password, wanted
@@ -160,7 +159,7 @@ describe("signing in", function()
 
   it("waits after five wrong passwords from one place, and not for others", function()
     local account = people.account()
-    local client = new_client { remote = "192.0.2.77" }
+    local client = people.client()
     local page
     for _ = 1, 6 do
       page = client:submit(client:get "/login", { login = account.name, password = "wrong wrong wrong" }, "/login")
@@ -172,7 +171,7 @@ describe("signing in", function()
 
   it("needs the form's own token", function()
     local account = people.account()
-    local page = new_client():post("/login", { login = account.name, password = people.password })
+    local page = people.client():post("/login", { login = account.name, password = people.password })
     assert.equal(403, page.status)
   end)
 
@@ -180,7 +179,7 @@ describe("signing in", function()
     local account = people.account()
     local client = people.signed_in(account)
     local token = accounts.new_token(account.id, "reset", 3600)
-    local other = new_client()
+    local other = people.client()
     local page = other:submit(other:get("/reset?t=" .. token), { password = "another good passphrase" }, "/reset")
     assert.equal("/login", page.url)
     assert.equal("/login", client:get("/account").url:match("^[^?]*"))
@@ -279,11 +278,11 @@ end)
 describe("rooms", function()
   it("of models who are not approved do not exist", function()
     local model = people.model { state = "submitted" }
-    assert.equal(404, new_client():get("/r/" .. model.slug).status)
+    assert.equal(404, people.client():get("/r/" .. model.slug).status)
   end)
   it("show a profile when nobody is on stage", function()
     local model = people.model { title = "Tonight: <nothing>", tags = { "quiet" } }
-    local page = new_client():get("/r/" .. model.slug)
+    local page = people.client():get("/r/" .. model.slug)
     assert.equal(200, page.status)
     assert.is_truthy(page.body:find("Tonight: &lt;nothing&gt;", 1, true))
     assert.is_truthy(page.body:find('href="/tags/quiet"', 1, true))
