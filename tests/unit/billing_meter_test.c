@@ -320,6 +320,29 @@ static void the_sweeper_closes_what_a_dead_process_left(void **state) {
     assert_string_equal(owner.reason, "CLOSED");
 }
 
+static void the_sweeper_releases_a_hold_that_nobody_captured(void **state) {
+    (void)state;
+    stop_billing();
+    options.sweep_ms = 100;
+    options.grace_s = 0;
+    start_billing();
+    credit(7, "a", 5 * CREDIT);
+    came = false;
+    wallet_hold(billing,
+                &(struct billing_operation){.op = SLICE("h"), .account = 7, .amount = 3 * CREDIT,
+                                            .type = SLICE("private"), .life_s = 1},
+                on_done, NULL);
+    assert_true(loop_run_until(&loop, &came, 10000));
+    assert_null(last.error);
+    assert_int_equal(last.balance.held, 3 * CREDIT);
+    for (int i = 0; i < 100 && balance_of(7).held > 0; i++) {
+        bool never = false;
+        loop_run_until(&loop, &never, 100);
+    }
+    assert_int_equal(balance_of(7).held, 0);
+    assert_int_equal(balance_of(7).paid, 5 * CREDIT);
+}
+
 static void forget_inside(void *context, const struct meter_opened *opened) {
     on_opened(context, opened);
     meter_forget(meter_find(billing, SLICE("b:1")));
@@ -352,6 +375,7 @@ int main(void) {
         TEST(a_restarted_process_takes_its_meters_over),
         TEST(a_short_outage_of_redis_is_not_noticed),
         TEST(the_sweeper_closes_what_a_dead_process_left),
+        TEST(the_sweeper_releases_a_hold_that_nobody_captured),
         TEST(an_owner_may_forget_its_meter_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
