@@ -510,10 +510,11 @@ static int db_open(lua_State *L) {
         return luaL_error(L, "db.open is for commands and tests");
     luaL_checktype(L, 1, LUA_TTABLE);
     const struct settings *settings = runtime->settings;
+    const char *host = settings_text(settings, "mariadb.host", NULL);
     struct mariadb_options options = {
         .name = option_text(L, 1, "name", "own"),
-        .socket = settings_text(settings, "mariadb.socket", NULL),
-        .host = settings_text(settings, "mariadb.host", NULL),
+        .socket = host ? NULL : settings_text(settings, "mariadb.socket", NULL),
+        .host = host,
         .port = (unsigned)settings_integer(settings, "mariadb.port", 3306),
         .user = option_text(L, 1, "user", settings_text(settings, "mariadb.user", NULL)),
         .size = 4,

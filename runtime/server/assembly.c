@@ -104,10 +104,12 @@ static bool assembly_open_redis(struct assembly *assembly) {
 static void assembly_open_mariadb(struct assembly *assembly) {
     struct runtime *runtime = &assembly->runtime;
     const struct settings *settings = runtime->settings;
+    const char *host = settings_text(settings, "mariadb.host", NULL);
     struct mariadb_options options = {
         .name = "main",
-        .socket = settings_text(settings, "mariadb.socket", NULL),
-        .host = settings_text(settings, "mariadb.host", "127.0.0.1"),
+        // The settings of the release name a socket; a site that names a host means that.
+        .socket = host ? NULL : settings_text(settings, "mariadb.socket", NULL),
+        .host = host,
         .port = (unsigned)settings_integer(settings, "mariadb.port", 3306),
         .user = settings_text(settings, "mariadb.user", NULL),
         .password = settings_text(settings, "mariadb.password", NULL),
