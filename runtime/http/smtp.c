@@ -70,6 +70,8 @@ static void mail_run(void *context) { // on its thread
     struct mail *mail = context;
     mail->code = curl_easy_perform(mail->easy);
     curl_easy_getinfo(mail->easy, CURLINFO_RESPONSE_CODE, &mail->status);
+    curl_easy_cleanup(mail->easy); // here, since it says QUIT and waits for the answer
+    mail->easy = NULL;
     uv_async_send(&mail->finished);
 }
 
@@ -187,6 +189,7 @@ void smtp_send(struct smtp_pool *pool, http_client_handle handle,
     }
     // With a password (in the URL, too): encrypted or not at all.
     bool secret = request->username || strchr(request->url, '@');
+    curl_easy_setopt(easy, CURLOPT_SERVER_RESPONSE_TIMEOUT, 5L);
     curl_easy_setopt(easy, CURLOPT_USE_SSL, (long)(secret ? CURLUSESSL_ALL : CURLUSESSL_TRY));
     pool->count++;
     list_push_back(&pool->waiting, &mail->link);
