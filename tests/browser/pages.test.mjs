@@ -103,6 +103,37 @@ test("by keyboard alone: the skip link leads into the page, the menu opens and c
   await context.close();
 });
 
+test("by keyboard alone: the tip sheet opens, holds the focus, and gives it back", async () => {
+  const { page, context, complaints } = await visitor(browser, { storageState: state });
+  await page.goto(site + room);
+  await page.focus("[data-open=tip-sheet]");
+  await page.keyboard.press("Enter");
+  await page.locator("#tip-sheet[open]").waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.name), "amount");
+  assert.deepEqual(await audit(page), []);
+  for (let i = 0; i < 12; i++) {
+    await page.keyboard.press("Tab");
+    // Outside of the sheet there is nothing but the browser's own controls.
+    assert.ok(await page.evaluate(() => document.activeElement === document.body
+      || document.activeElement.closest("#tip-sheet") !== null));
+  }
+  await page.keyboard.press("Escape");
+  await page.locator("#tip-sheet[open]").waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.open), "tip-sheet");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("nothing is wider than a screen of 320 px", async () => {
+  const { page, context } = await visitor(browser, { viewport: { width: 320, height: 640 }, storageState: state });
+  for (const path of [...viewerPages, room, `${room}/tip`, "/help"]) {
+    await page.goto(site + path);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${path} is ${wide} px too wide`);
+  }
+  await context.close();
+});
+
 test("pages for staff do not exist for others", async () => {
   for (const storageState of [undefined, state]) {
     const { page, context } = await visitor(browser, { storageState });
