@@ -74,15 +74,19 @@ void loop_stop(struct loop *loop) { uv_stop(&loop->uv); }
 
 struct loop_limit {
     struct timer timer;
+    struct loop *loop;
     bool passed;
 };
 
 static void loop_limit_fire(struct timer *timer) {
-    container_of(timer, struct loop_limit, timer)->passed = true;
+    struct loop_limit *limit = container_of(timer, struct loop_limit, timer);
+    limit->passed = true;
+    // Timers fire before the poll, which would now wait for ever if there is no other timer.
+    uv_stop(&limit->loop->uv);
 }
 
 bool loop_run_until(struct loop *loop, const bool *done, uint64_t limit_ms) {
-    struct loop_limit limit = {.passed = false};
+    struct loop_limit limit = {.loop = loop};
     timer_init(&limit.timer, loop_limit_fire);
     uv_update_time(&loop->uv);
     loop_timer_start(loop, &limit.timer, limit_ms);
