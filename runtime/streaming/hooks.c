@@ -300,6 +300,7 @@ void hooks_on_request(void *context, struct http_request *request) {
     struct streaming *streaming = context;
     char boot[STREAMING_BOOT_SIZE];
     bool post = slice_equal(request->method, SLICE("POST"));
+    request->log_path = SLICE("/hooks/"); // the rest of it is a secret
     if (!read_path(streaming, request->path, boot)) {
         http_respond_status(request, 404);
     } else if (!post && !slice_equal(request->method, SLICE("GET"))) {

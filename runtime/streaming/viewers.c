@@ -345,6 +345,7 @@ void media_on_request(void *context, struct http_request *request) {
     int parts = 0;
     while (parts < 6 && slice_next(&rest, '/', &part[parts])) parts++;
     bool get = slice_equal(request->method, SLICE("GET"));
+    request->log_path = SLICE("/media/"); // what follows may be a ticket
     if (rest.data || parts < 4 || !slice_equal(part[1], SLICE("media"))) {
         http_respond_status(request, 404);
     } else if (!get && !slice_equal(request->method, SLICE("HEAD"))) {
