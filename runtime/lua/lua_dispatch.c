@@ -165,7 +165,8 @@ static void write_head(lua_State *L, struct buffer *out, struct dispatch *dispat
     if (lua_getfield(L, 1, "headers") == LUA_TTABLE) {
         lua_pushnil(L);
         while (lua_next(L, -2)) {
-            if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) luaL_error(L, "dispatch: a header is no string");
+            if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
+                luaL_error(L, "dispatch: a header is no string");
             struct slice name = slice_of(lua_tostring(L, -2));
             host = host || slice_equal_fold(name, SLICE("host"));
             length = length || slice_equal_fold(name, SLICE("content-length")) ||

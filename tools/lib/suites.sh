@@ -152,28 +152,37 @@ suite_sanitize() {
          END { f += 4 - n; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$log"
 }
 
+fuzz_targets() { (cd tests/fuzz && ls -- *_fuzz.c | sed 's/\.c$//'); }
 prepare_fuzz() {
     step "building the fuzz targets"
-    cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang \
-        -DFOOTLIGHT_SANITIZE=ON -DFOOTLIGHT_FUZZ=ON > "$logs/build-fuzz.log" 2>&1 &&
-        cmake --build build/fuzz --target fuzz >> "$logs/build-fuzz.log" 2>&1 ||
-        fail "the fuzz targets do not build" "$logs/build-fuzz.log"
+    # shellcheck disable=SC2046
+    { cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang \
+        -DFOOTLIGHT_FUZZ=ON && cmake --build build/fuzz --target $(fuzz_targets); } \
+        > "$logs/build-fuzz.log" 2>&1 || fail "the fuzz targets do not build" "$logs/build-fuzz.log"
     step_done
 }
+# Replays the committed inputs, then looks for new ones. New inputs stay below var/.
+fuzz_one() { # TARGET SECONDS
+    local found=$var/fuzz/$1
+    mkdir -p "$found"
+    "build/fuzz/$1" -max_total_time="$2" -timeout=20 -rss_limit_mb=3000 -artifact_prefix="$var/fuzz/" \
+        "$found" "tests/fuzz/corpus/$1" > "$logs/$1.log" 2>&1
+}
 suite_fuzz() {
-    local good=0 bad=0 program name
-    for program in build/fuzz/fuzz_*; do
-        [ -x "$program" ] && [ -f "$program" ] || continue
-        name=$(basename "$program")
-        mkdir -p "$var/fuzz/$name"
-        if "$program" -max_total_time="${FOOTLIGHT_FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 \
-            -artifact_prefix="$var/fuzz/" "$var/fuzz/$name" "tests/fuzz/corpus/${name#fuzz_}" > "$logs/$name.log" 2>&1; then
+    local good=0 bad=0 target
+    export -f fuzz_one
+    export var logs
+    fuzz_targets | xargs -P "$(nproc)" -I{} bash -c \
+        'fuzz_one {} '"${FOOTLIGHT_FUZZ_SECONDS:-30}"' && touch "$logs/{}.good" || rm -f "$logs/{}.good"'
+    for target in $(fuzz_targets); do
+        if [ -e "$logs/$target.good" ]; then
+            rm "$logs/$target.good"
             good=$((good + 1))
-            echo "$name: $(grep -c '' "$logs/$name.log") lines, $(tail -n 1 "$logs/$name.log")"
+            echo "$target: $(grep -E '^Done|DONE' "$logs/$target.log" | tail -n 1)"
         else
             bad=$((bad + 1))
-            echo "$name failed:"
-            tail -n 30 "$logs/$name.log"
+            echo "$target failed:"
+            tail -n 30 "$logs/$target.log"
         fi
     done
     echo "$good passed, $bad failed, 0 skipped"
