@@ -137,14 +137,29 @@ static void service_on_deadline(struct timer *timer) {
     loop_stop(&service->loop);
 }
 
+// nginx-rtmp takes any answer but a good one for the end of a session, so the hooks that have come in
+// are answered before the sessions are let go. Other services do both at once: a viewer's FLV response
+// ends only when its session does.
+static void service_hooks_answered(void *context) {
+    struct service *service = context;
+    assembly_drain(&service->assembly, service_part_drained, service);
+}
+
 static void service_begin_drain(struct service *service) {
     if (service->draining) return;
     service->draining = true;
     int64_t seconds = settings_integer(service->config->settings, "drain_seconds", 10);
     log_info("service.draining", LOG_INT("within_s", seconds));
     loop_timer_start(&service->loop, &service->deadline, (uint64_t)seconds * 1000);
-    service->draining_parts = service->http ? 2 : 1;
-    if (service->http) http_server_drain(service->http, service_part_drained, service);
+    service->draining_parts = 1;
+    if (service->http && service->assembly.kind->hooks) {
+        http_server_drain(service->http, service_hooks_answered, service);
+        return;
+    }
+    if (service->http) {
+        service->draining_parts = 2;
+        http_server_drain(service->http, service_part_drained, service);
+    }
     assembly_drain(&service->assembly, service_part_drained, service);
 }
 
@@ -162,11 +177,15 @@ static void service_on_hup(struct signal_watch *watch, int number) {
 
 static void service_on_request(void *context, struct http_request *request) {
     struct service *service = context;
+    const struct service_kind *kind = service->assembly.kind;
     if (health_answer(&service->assembly.runtime, service->draining, request)) return;
-    if (service->on_request)
-        service->on_request(service->context, request);
-    else
+    if (!service->on_request) {
         http_respond_status(request, 404);
+    } else if ((kind->hooks || kind->media) && !service->assembly.runtime.streaming) {
+        http_respond_status(request, 503); // its part of the process has gone already
+    } else {
+        service->on_request(service->context, request);
+    }
 }
 
 static void service_on_realtime(void *context, struct http_request *request) {
