@@ -38,7 +38,7 @@ need_stores() {
     choose_ports "${FOOTLIGHT_TEST_PORT_BASE:-18080}"
     rtmp_suffix=:$port_rtmp
     site_file=$var/conf/site.lua
-    build_preset=debug
+    export build_preset=debug
     [ -z "$stores_ready" ] || return 0
     stop_all
     rm -rf "$var/data/redis-main" "$var/data/redis-money"
@@ -59,7 +59,7 @@ need_site() {
     choose_ports $((${FOOTLIGHT_TEST_PORT_BASE:-18080} + 20))
     rtmp_suffix=:$port_rtmp
     site_file=$var/conf/site.lua
-    build_preset=debug
+    export build_preset=debug
     export FOOTLIGHT_URL=$site_url FOOTLIGHT_SITE=$site_file
     [ -z "$site_is_ready" ] || return 0
     stop_all
@@ -145,7 +145,7 @@ suite_sanitize() {
     local log=$logs/sanitize-parts.log
     : > "$log"
     run_unit_programs build/asan | count_cmocka | tee -a "$log"
-    build_preset=asan
+    export build_preset=asan
     local suite
     for suite in runtime realtime billing; do in_runtime "$suite" 2>&1 | tee -a "$log"; done
     awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { n++; p += $1; f += $3; s += $5 }
