@@ -20,6 +20,9 @@ choose_var() {
         media/keyframes nginx/logs nginx/temp conf bin; do
         mkdir -p "$var/$folder" || fail "cannot make the folder $var/$folder"
     done
+    # Debian's redis-server package is a service around a link to this very binary, which tells what
+    # it is by its name.
+    [ -e "$var/bin/redis-server" ] || ln -sf /usr/bin/redis-check-rdb "$var/bin/redis-server"
     chmod 700 "$var/secrets" "$var/conf"
     chmod 755 "$var" "$var/run"
     give_to_service
@@ -125,15 +128,12 @@ ping_redis() { redis-cli -s "$var/run/redis-$1.sock" ping | grep -q PONG; }
 start_redis() { # main | money
     running "redis-$1" > /dev/null && return 0
     mkdir -p "$var/data/redis-$1"
-    # Debian's redis-server package is a service around a link to this very binary, which tells what
-    # it is by its name.
-    [ -e "$var/bin/redis-server" ] || ln -sf /usr/bin/redis-check-rdb "$var/bin/redis-server"
     fill "conf/redis-$1.conf" "$var/conf/redis-$1.conf" run="$var/run" data="$var/data/redis-$1"
     give_to_service
     spawn_as_service "redis-$1" "$var/log/redis-$1.log" "$var/bin/redis-server" "$var/conf/redis-$1.conf"
 }
 
-ping_mariadb() { as_service mariadb-admin --no-defaults --socket="$var/run/mariadb.sock" --user="$service_user" ping; }
+ping_mariadb() { query_mariadb "SELECT 1"; }
 query_mariadb() { as_service mariadb --no-defaults --socket="$var/run/mariadb.sock" --user="$service_user" -N -e "$1"; }
 start_mariadb() {
     running mariadb > /dev/null && return 0
