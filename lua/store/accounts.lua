@@ -101,18 +101,32 @@ function accounts.verify_email(id, tx)
   end)
 end
 
+-- What runs now ends: sockets, what the account watches, and what it broadcasts with all who watch it.
+-- Written after the projection, so that whoever is thrown out finds the door shut.
+local function throw_out(id, reason, tx)
+  for _, channel in ipairs { "ctl:realtime", "ctl:hooks", "ctl:media" } do
+    outbox.add("order", { channel = channel,
+      message = { ["do"] = "kick", account = id, reason = reason } }, tx)
+  end
+  local model = tx.one("SELECT slug FROM model_profiles WHERE account_id = ?", id)
+  if not model then return end
+  for _, channel in ipairs { "ctl:hooks", "ctl:media" } do
+    outbox.add("order", { channel = channel,
+      message = { ["do"] = "drop", slug = model.slug, reason = reason } }, tx)
+  end
+end
+
 --- active, disabled or banned. Anything but active ends sessions, and kicks from sockets and streams.
 function accounts.set_state(id, state, tx)
   return own_transaction(tx, function(own)
     local affected = own.exec("UPDATE accounts SET state = ?, " .. void_tokens .. " WHERE id = ?",
       state, id)
     if affected == 0 then return false end
+    project(id, own)
     if state ~= "active" then
       end_sessions(id, own)
-      outbox.add("order", { channel = "ctl:realtime",
-        message = { ["do"] = "kick", account = id, reason = state } }, own)
+      throw_out(id, state, own)
     end
-    project(id, own)
     return true
   end)
 end

@@ -98,8 +98,12 @@ describe("store.accounts", function()
     sign_in()
     assert.is_true(accounts.set_state(account.id, "banned"))
     assert.same({}, sessions.of_account(account.id))
-    assert.equal(1, db.one([[SELECT COUNT(*) AS c FROM outbox WHERE kind = 'order'
-      AND JSON_VALUE(payload, '$.message.account') = ?]], account.id).c)
+    local channels = {}
+    for i, row in ipairs(db.rows([[SELECT JSON_VALUE(payload, '$.channel') AS channel FROM outbox WHERE kind = 'order'
+      AND JSON_VALUE(payload, '$.message.account') = ? ORDER BY id]], account.id)) do
+      channels[i] = row.channel
+    end
+    assert.same({ "ctl:realtime", "ctl:hooks", "ctl:media" }, channels)
   end)
 end)
 

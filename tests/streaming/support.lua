@@ -139,6 +139,25 @@ function support.flv(ticket, seconds)
   return { status = tonumber(outcome.output), head = head, bytes = bytes, took = took }
 end
 
+--- What hooks has written down of the RTMP sessions of the running nginx: lines by client number.
+function support.rtmp_sessions()
+  local sessions = {}
+  local list = redis.call("HGETALL", "hooks:s:" .. config.get("rtmp.boot"))
+  for i = 1, #list, 2 do sessions[list[i]] = list[i + 1] end
+  return sessions
+end
+
+--- Waits until the ticket's session runs, whichever way it is watched.
+function support.wait_watching(ticket)
+  local nonce = streaming.read_ticket(ticket).nonce
+  testing.wait_for(function()
+    for _, session in pairs(support.rtmp_sessions()) do
+      if session:sub(-#nonce - 1) == " " .. nonce then return true end
+    end
+    return support.get("/media/state/" .. ticket).body:find('"open"', 1, true)
+  end, 15, "the session")
+end
+
 --- The wallet once no meter holds anything of it.
 function support.settled(account)
   return testing.wait_for(function()
