@@ -43,7 +43,7 @@ choose_ports() {
         fail "FOOTLIGHT_PORT_BASE must be a port from 1024 to 65000, not '$1'"
     port_http=$1 port_web=$(($1 + 1)) port_realtime=$(($1 + 2)) port_hooks=$(($1 + 3))
     port_media=$(($1 + 4)) port_jobs=$(($1 + 5)) port_control=$(($1 + 8)) port_rtmp=$(($1 + 9))
-    [ "$1" != 8080 ] || [ -n "${FOOTLIGHT_PORT_BASE:-}" ] || port_rtmp=1935
+    [ "$1" != 8080 ] || port_rtmp=1935
     site_url=http://localhost:$port_http
     # Nobody else can reach a site that is being tried out; FOOTLIGHT_LISTEN=0.0.0.0 opens it.
     listen_host=${FOOTLIGHT_LISTEN:-127.0.0.1}
