@@ -47,6 +47,12 @@ exec_as_service() {
 }
 as_service() { (exec_as_service "$@"); }
 
+# only_one FILE WHAT : at most one of these scripts works in one folder. Holds descriptor 9.
+only_one() {
+    exec 9> "$1"
+    flock -n 9 || fail "another $2 is at work in this folder"
+}
+
 # --- processes ------------------------------------------------------------------------------------
 
 # A process is known by its id and its start time, so that a number that was used again is never
@@ -63,7 +69,8 @@ process_start_time() {
 spawn() {
     local name=$1 log=$2
     shift 2
-    ( exec setsid bash -c 'exec "$@"' "$name" "$@" < /dev/null >> "$log" 2>&1 ) &
+    # Not the lock of the script that starts it (descriptor 9).
+    ( exec setsid bash -c 'exec "$@"' "$name" "$@" < /dev/null >> "$log" 2>&1 9>&- ) &
     local pid=$!
     disown "$pid"
     printf '%s %s\n' "$pid" "$(process_start_time "$pid" || echo 0)" > "$var/run/pids/$name"
