@@ -2,7 +2,7 @@
 return require("footlight.app").new {
   pages = {
     "site.home", "site.rooms", "site.signup", "site.login", "site.credits", "site.account",
-    "site.apply", "site.pages", "studio.index", "admin.index", "admin.models",
+    "site.apply", "site.pages", "studio.index", "studio.broadcast", "admin.index", "admin.models",
   },
   context = require "site.context",
 }

@@ -22,6 +22,12 @@ function streaming.ticket(terms) end
 ---@return string text, string nonce
 function streaming.issue_ticket(terms) end
 
+--- Leave to broadcast from the browser, once, beginning within `ttl` seconds (60): the last part of the
+--- address /media/ingest/<token>. Raises for terms that are none.
+---@param terms { slug: string, model: integer, account: integer, ttl?: integer }
+---@return string
+function streaming.ingest_token(terms) end
+
 --- What a ticket says; nil and "malformed", "forged" or "expired".
 ---@param text string
 ---@return table? terms, string? reason

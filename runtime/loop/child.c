@@ -158,6 +158,8 @@ static void child_on_written(uv_write_t *request, int status) {
         child->input_open = false;
         child_close((uv_handle_t *)&child->input);
     }
+    if (status >= 0 && child->queued == 0 && child->input_open && child->options.on_drain)
+        child->options.on_drain(child->options.context);
 }
 
 size_t child_write(struct child *child, struct slice data) {

@@ -13,6 +13,7 @@ struct child_options {
     bool inherit_output;            ///< stdout and stderr are ours
     uint64_t limit_ms;              ///< 0: none; past it SIGTERM, two seconds later SIGKILL
     void (*on_output)(void *context, int stream, struct slice data); ///< stream 1 or 2; may be NULL
+    void (*on_drain)(void *context); ///< child_write's queue became empty; may be NULL
     /// Exactly once, after all output. status is the exit code, or 128 + the signal.
     void (*on_exit)(void *context, int status, bool timed_out);
     void *context;

@@ -9,9 +9,10 @@
 #include "lua/generation.h"
 #include "lua/pending.h"
 #include "redis/client.h"
+#include "streaming/ingest_token.h"
 #include "streaming/streaming.h"
 
-enum { DEFAULT_TTL_S = 300, LIST_MOST = 10000 };
+enum { DEFAULT_TTL_S = 300, INGEST_TTL_S = 60, LIST_MOST = 10000 };
 
 static struct redis_client *redis_of(lua_State *L) {
     struct runtime *runtime = runtime_of(L);
@@ -76,6 +77,31 @@ static int streaming_ticket(lua_State *L) {
     lua_pushstring(L, ticket.nonce);
     buffer_free(&text);
     return 2;
+}
+
+// streaming.ingest_token{ slug=, model=, account=, ttl= } → text: leave to broadcast from the browser
+static int streaming_ingest_token(lua_State *L) {
+    unsigned char key[TICKET_KEY_SIZE];
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct ingest_token token = {
+        .account = field(L, "account", 0),
+        .model = field(L, "model", 0),
+        .expires = clock_wall_s() + field(L, "ttl", INGEST_TTL_S),
+    };
+    struct slice slug = slice_of(text_field(L, "slug", ""));
+    if (!slug_valid(slug)) return luaL_error(L, "slug is not one");
+    memcpy(token.slug, slug.data, slug.size);
+    ticket_key(L, key);
+    struct buffer text = {0};
+    bool made = ingest_token_make(&text, &token, key);
+    sodium_memzero(key, sizeof key);
+    if (!made) {
+        buffer_free(&text);
+        return luaL_error(L, "account and model must be given, and the time be sensible");
+    }
+    lua_pushlstring(L, text.data, text.size);
+    buffer_free(&text);
+    return 1;
 }
 
 // streaming.read_ticket(text) → table, or nil and "malformed", "forged" or "expired"
@@ -338,6 +364,7 @@ static int streaming_key_hash(lua_State *L) {
 int lua_open_streaming(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"ticket", streaming_ticket},       {"issue_ticket", streaming_ticket},
+        {"ingest_token", streaming_ingest_token},
         {"read_ticket", streaming_read_ticket}, {"live", streaming_live},
         {"list", streaming_list},           {"drop", streaming_drop},
         {"cut", streaming_cut},             {"kick", streaming_kick},

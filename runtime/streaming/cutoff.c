@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include "base/log.h"
+#include "streaming/ingest.h"
 #include "streaming/internal.h"
 #include "streaming/order.h"
 
@@ -52,6 +53,7 @@ void streaming_order(struct streaming *streaming, struct slice json) {
         }
         session_cut(session, order.reason[0] ? order.reason : order.verb);
     }
+    ingest_order(streaming, &order);
     log_info("streaming.order", LOG_TEXT("do", order.verb), LOG_TEXT("slug", order.slug),
              LOG_INT("sessions", count));
 }

@@ -54,6 +54,7 @@ struct session {
     unsigned holds;         ///< work in flight that will look at it again
     bool dead;              ///< free it at the last release
     bool resume;            ///< its ticket is past its time: it may go on, not begin
+    bool once;              ///< publisher: came by a one-time name, from a browser
     char key[65];           ///< publisher: SHA-256 of its stream key, "" when adopted
     struct ticket ticket;
     struct meter *meter;
@@ -106,6 +107,9 @@ struct streaming {
     struct list samples;  ///< who waits for the next page of /stat
     struct timer stat_timer;
     struct list calls;    ///< control requests under way
+    struct list ingests;  ///< broadcasts from browsers (media)
+    size_t ingest_count;
+    struct metric *ingest_gauge, *ingest_bytes, *ingest_slow;
     struct metric *refused, *accepted, *cuts, *lost, *malformed;
     unsigned holds;       ///< asynchronous work that still needs this struct
     void (*freed)(void *context);

@@ -8,6 +8,7 @@
 ///   {"do":"kick","account":7,"reason":"…"}       all that an account watches or broadcasts
 ///   {"do":"drop","slug":"luna","who":"viewers"}  a stream: "viewers", "publisher" or (absent) both
 ///   {"do":"end","slug":"luna"}                   its publisher has left: web viewers are done
+///   {"do":"refused","slug":"luna","reason":"…"}  hooks let her browser's publisher not in
 struct order {
     char verb[16], sid[112], slug[48], nonce[24], who[16], reason[64];
     int64_t account; ///< 0 if absent

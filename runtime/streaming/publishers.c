@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/log.h"
+#include "streaming/ingest_token.h"
 #include "streaming/internal.h"
 
 // A model's encoder connects with her secret key as the stream's name. The key is looked up by its
@@ -19,10 +20,21 @@ struct publish {
     struct timer timer;
 };
 
+/// A policy's reason may be any text; an order's is short and plain.
+static const char *plain_reason(char out[64], const char *reason) {
+    size_t size = 0;
+    for (const char *at = reason; *at && size < 63; at++) {
+        if ((unsigned char)*at >= 0x20 && *at != '"' && *at != '\\') out[size++] = *at;
+    }
+    out[size] = '\0';
+    return out;
+}
+
 static void finish(struct publish *publish, int status, const char *reason) {
     struct session *session = publish->session;
     struct streaming *streaming = session->streaming;
     loop_timer_stop(streaming->loop, &publish->timer);
+    char text[64];
     session->publish = NULL;
     memory_free(publish);
     if (session->dead) {
@@ -35,6 +47,12 @@ static void finish(struct publish *publish, int status, const char *reason) {
         reason = "gone before the answer";
     }
     if (status != 302) {
+        // ffmpeg sees a closed connection only; the media service passes the reason to the browser.
+        if (session->once) {
+            redis_format(streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s%s%s",
+                         "{\"do\":\"refused\",\"slug\":\"", session->slug, "\",\"reason\":\"",
+                         plain_reason(text, reason), "\"}");
+        }
         session_refuse(session, status, reason);
         session_release(session);
         return;
@@ -232,9 +250,15 @@ static void on_key(void *context, const redisReply *reply, const char *error) {
         return;
     }
     struct slice slug = {0};
-    if (reply_array(reply, error, 2)) {
+    if (reply_array(reply, error, 2) || reply_array(reply, error, 3)) {
         session->model = reply_integer(reply->element[0]);
         slug = reply_text(reply->element[1]);
+        if (reply->elements == 3 && reply_text(reply->element[2]).size > 0) {
+            // ffmpeg connects from here; the policy is asked about the browser.
+            session->once = true;
+            snprintf(session->address, sizeof session->address, "%.*s",
+                     SLICE_FORMAT(reply_text(reply->element[2])));
+        }
     }
     if (session->dead || session->model <= 0 || !slug_valid(slug)) {
         finish(publish, 403, "the key is unknown");
@@ -260,6 +284,14 @@ void publisher_ask(struct session *session, const struct hook_request *hook) {
     session->end = control_drop;
     session_hold(session);
     publisher_key(session->key, hook->name);
+    if (slice_starts(hook->name, SLICE(PUBLISH_ONCE))) {
+        static const char take[] =
+            "local found = redis.call('HMGET', KEYS[1], 'model', 'slug', 'address') "
+            "redis.call('DEL', KEYS[1]) return found";
+        redis_format(session->streaming->options.redis, on_key, publish, "EVAL %s 1 p:once:%s", take,
+                     session->key);
+        return;
+    }
     redis_format(session->streaming->options.redis, on_key, publish, "HMGET p:key:%s model slug",
                  session->key);
 }

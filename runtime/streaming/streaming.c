@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "streaming/ingest.h"
 #include "streaming/internal.h"
 
 void streaming_hold(struct streaming *streaming) { streaming->holds++; }
@@ -69,6 +70,8 @@ const char *streaming_options_configure(struct streaming_options *options,
     }
     options->boot = boot;
     options->grace_ms = (unsigned)settings_integer(settings, "streaming.grace_ms", 30000);
+    options->ingest_kbit = (unsigned)settings_integer(settings, "streaming.ingest_kbit", 12000);
+    options->ingest_hours = (unsigned)settings_integer(settings, "streaming.ingest_hours", 12);
     options->linger_ms = (unsigned)settings_integer(settings, "streaming.linger_ms", 8000);
     return NULL;
 }
@@ -87,6 +90,7 @@ static struct slice order_channel(const struct streaming *streaming) {
 static void collect(void *context) {
     struct streaming *streaming = context;
     metric_set(streaming->gauge, (int64_t)streaming->open);
+    metric_set(streaming->ingest_gauge, (int64_t)streaming->ingest_count);
 }
 
 struct streaming *streaming_new(struct loop *loop, const struct streaming_options *options) {
@@ -106,7 +110,10 @@ struct streaming *streaming_new(struct loop *loop, const struct streaming_option
     snprintf(streaming->boot, sizeof streaming->boot, "%s", options->boot ? options->boot : "none");
     if (!streaming->options.grace_ms) streaming->options.grace_ms = 30000;
     if (!streaming->options.linger_ms) streaming->options.linger_ms = 8000;
+    if (!streaming->options.ingest_kbit) streaming->options.ingest_kbit = 12000;
+    if (!streaming->options.ingest_hours) streaming->options.ingest_hours = 12;
     list_init(&streaming->list);
+    list_init(&streaming->ingests);
     list_init(&streaming->waiting);
     list_init(&streaming->calls);
     list_init(&streaming->samples);
@@ -124,6 +131,12 @@ struct streaming *streaming_new(struct loop *loop, const struct streaming_option
     streaming->malformed = metrics_counter("footlight_streaming_malformed_total",
                                            "Callbacks that could not be read.", NULL);
     streaming->gauge = metrics_gauge("footlight_streaming_sessions", "Open sessions.", NULL);
+    streaming->ingest_gauge = metrics_gauge("footlight_streaming_ingests",
+                                            "Browsers that broadcast.", NULL);
+    streaming->ingest_bytes = metrics_counter("footlight_streaming_ingest_bytes_total",
+                                              "Bytes that browsers sent.", NULL);
+    streaming->ingest_slow = metrics_counter("footlight_streaming_ingest_slow_total",
+                                             "Times that an encoder held a browser up.", NULL);
     metrics_on_export(collect, streaming);
 
     if (options->subscriber) {
@@ -154,6 +167,7 @@ void streaming_free(struct streaming *streaming, void (*done)(void *context), vo
     hooks_free(streaming);
     viewers_free(streaming);
     relays_free(streaming);
+    ingests_free(streaming);
     sweep_free(streaming);
     adopt_abandon(streaming);
     sessions_free(streaming);

@@ -46,6 +46,8 @@ struct streaming_options {
     const char *control_url, *stat_url;
     const char *hls, *keys;     ///< nginx-rtmp's folders
     unsigned grace_ms;          ///< a model who lost the line is waited for (30000)
+    unsigned ingest_kbit;       ///< most that a browser may send (12000)
+    unsigned ingest_hours;      ///< longest broadcast from a browser (12)
     unsigned linger_ms;         ///< a web viewer without a sign of life is closed after it (8000)
     /// hooks: a stream's state changed ("starting", "live", "grace", "offline"). For `status:<slug>`.
     void (*on_status)(void *context, const char *slug, const char *state, int64_t at_ms);

@@ -11,12 +11,13 @@ const LIMIT = 15000; // of one step
 
 export const sizes = [{ width: 1366, height: 768 }, { width: 390, height: 844 }];
 
-export function launch() {
+/** `extra`: more switches for Chromium, such as a camera that it makes up. */
+export function launch(extra = []) {
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}`);
   return chromium.launch({
     executablePath,
-    args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+    args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", ...extra],
   });
 }
 

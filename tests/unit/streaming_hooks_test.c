@@ -301,6 +301,9 @@ static int end(void **state) {
 
 // Publishing.
 
+/// sha256 of once.0123456789abcdef
+static const char once_hash[] = "1a80b16eff2483e29260036cdc3722b9483bbe8cc6a4c98489946b5368a73930";
+
 static void a_key_publishes_and_another_does_not(void **state) {
     (void)state;
     struct call call;
@@ -316,6 +319,40 @@ static void a_key_publishes_and_another_does_not(void **state) {
     assert_int_equal(publish(2, "LUNAKEY-9"), 403);
     assert_int_equal(publish(3, "short"), 403);
     assert_int_equal(publish(4, "..%2f..%2fetc"), 403);
+}
+
+static char asked_address[64];
+
+static void note_question(void *context, const struct streaming_question *question,
+                          struct streaming_answer *streaming_question_answer) {
+    (void)context;
+    snprintf(asked_address, sizeof asked_address, "%.*s", SLICE_FORMAT(question->address));
+    streaming_answer(streaming_question_answer, true, "");
+}
+
+static void a_one_time_name_publishes_once_and_its_policy_sees_the_browser(void **state) {
+    (void)state;
+    streaming_set_policy(streaming, &(struct streaming_policy){.on_publish = note_question});
+    REDIS("HSET p:once:%s model 5 slug luna address 192.0.2.7", once_hash);
+    assert_int_equal(publish(1, "once.0123456789abcdef"), 302);
+    assert_string_equal(asked_address, "192.0.2.7");
+    disconnect("publish", 1);
+    assert_int_equal(publish(2, "once.0123456789abcdef"), 403);
+    REDIS("EXISTS p:once:%s", once_hash);
+    assert_int_equal(answer.integer, 0);
+}
+
+static void a_one_time_name_opens_nothing_that_its_model_may_not(void **state) {
+    (void)state;
+    REDIS("HSET p:once:%s model 6 slug luna address 192.0.2.7", once_hash);
+    assert_int_equal(publish(1, "once.0123456789abcdef"), 403); // luna is model 5
+    REDIS("HSET p:once:%s model 5 slug luna address 192.0.2.7", once_hash);
+    REDIS("HSET p:model:luna state suspended");
+    assert_int_equal(publish(2, "once.0123456789abcdef"), 403);
+    // A stream key is no one-time name, and the other way round.
+    REDIS("HSET p:model:luna state approved");
+    REDIS("HSET p:key:%s model 5 slug luna", once_hash);
+    assert_int_equal(publish(3, "once.0123456789abcdef"), 403);
 }
 
 static void one_publisher_a_model_whatever_the_key(void **state) {
@@ -637,6 +674,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
         CASE(a_key_publishes_and_another_does_not),
+        CASE(a_one_time_name_publishes_once_and_its_policy_sees_the_browser),
+        CASE(a_one_time_name_opens_nothing_that_its_model_may_not),
         CASE(one_publisher_a_model_whatever_the_key),
         CASE(two_that_come_at_once_are_one),
         CASE(an_unapproved_or_barred_model_does_not_publish),
