@@ -28,6 +28,9 @@ return {
   -- After TERM: how long open requests may take to finish.
   drain_seconds = 10,
 
+  -- `footlight console`: a socket of each service in ${var}/run, for the user it runs as only.
+  console = { enabled = true, deadline_ms = 10000 }, -- how long one line may take
+
   site = {
     name = "Footlight",
     url = "http://localhost:" .. base, -- without a slash at the end; links in mails start with it

@@ -27,6 +27,8 @@ const struct config_key config_schema[] = {
     PATH("root"),
     PATH("var"),
     INTEGER("drain_seconds", 0, 3600),
+    BOOLEAN("console.enabled"),
+    INTEGER("console.deadline_ms", 100, HOUR_MS),
 
     TEXT("site.name"),
     URL("site.url"),

@@ -329,6 +329,20 @@ void lua_generations_free(struct lua_generations *g) {
 
 /// Leaves the function (or nil) on top of L.
 static bool push_export(struct lua_host *host, lua_State *L, const char *export) {
+    const char *colon = strchr(export, ':');
+    if (colon) {
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+        lua_pushlstring(L, export, (size_t)(colon - export));
+        if (lua_rawget(L, -2) == LUA_TTABLE) {
+            lua_pushstring(L, colon + 1);
+            lua_rawget(L, -2);
+            lua_replace(L, -3);
+            lua_pop(L, 1);
+        } else {
+            lua_remove(L, -2);
+        }
+        return lua_isfunction(L, -1);
+    }
     lua_rawgeti(L, LUA_REGISTRYINDEX, host->exports);
     lua_pushstring(L, export);
     bool found = lua_rawget(L, -2) == LUA_TFUNCTION;

@@ -36,7 +36,8 @@ void lua_generations_free(struct lua_generations *generations); ///< cancels wha
 /// the settings' (lua.deadline_ms, lua.cpu_ms, lua.memory). When nothing is loaded or too many
 /// coroutines run, done comes at once with co NULL and an error. Returns a handle for lua_cancel, 0
 /// if it has already finished. An export that does not exist is an error "no export …"; ask
-/// lua_generations_has first where it is optional.
+/// lua_generations_has first where it is optional. "module:function" is a function of a loaded
+/// module in place of an export of the entry.
 typedef uint64_t lua_run;
 lua_run
 lua_generations_call(struct lua_generations *generations, const char *export,

@@ -8,6 +8,7 @@
 #include "lua/lua_http.h"
 #include "realtime/hub.h"
 #include "server/assembly.h"
+#include "server/console.h"
 #include "server/health.h"
 #include "server/process.h"
 #include "streaming/streaming.h"
@@ -27,6 +28,7 @@ struct service {
     void (*on_request)(void *context, struct http_request *request);
     void *context;
     struct link *link;
+    struct console *console;
     struct signal_watch hup, term;
     struct timer deadline;
     unsigned draining_parts;
@@ -251,6 +253,7 @@ int service_run(struct config *config, const char *name, unsigned instance) {
     signals_watch(&service->loop, &service->term, SIGTERM, service_on_term);
     signal(SIGINT, SIG_IGN); // Ctrl-C is the supervisor's; it tells us
     service_open_link(service);
+    service->console = console_new(&service->assembly.runtime, instance);
     lua_generations_on_reload(generations, service_on_reload, service);
     if (service->assembly.runtime.development) lua_generations_watch(generations);
     service_start_export(service);
@@ -266,6 +269,7 @@ int service_run(struct config *config, const char *name, unsigned instance) {
         service->draining = true;
         link_close(service->link);
     }
+    console_free(service->console);
     if (service->http) http_server_free(service->http);
     assembly_close(&service->assembly);
     loop_close(&service->loop);
