@@ -3,6 +3,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian puts servers, but no user's PATH
 
 # One line a step, with the time that it took, on standard output.
 step_name='' step_began=0
