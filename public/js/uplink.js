@@ -13,6 +13,7 @@
 const DELAYS = [300, 1000, 2000, 3000, 5000];
 const GIVE_UP_MS = 60000;
 const OPEN_MS = 10000;
+const QUIET_MS = 5000; // the server speaks each second
 const CONGESTED_S = 1.5; // seconds of the bit rate in the browser's own queue
 const FINAL = new Set([4002, 4004, 4005, 4007, 4010]);
 const LIVE_ELSEWHERE = 4003;
@@ -43,7 +44,6 @@ export function createUplink({ source, token, onState, onProgress }) {
     run = null;
     generation += 1;
     if (!old) return;
-    clearTimeout(old.opening);
     old.source?.stop();
     return old;
   }
@@ -82,9 +82,9 @@ export function createUplink({ source, token, onState, onProgress }) {
     const url = new URL(`/media/ingest/${text}?${made.query}`, location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
-    const opened = { socket, source: made, sent: 0, ready: false, opening: 0 };
+    const opened = { socket, source: made, sent: 0, ready: false, heard: 0 };
     run = opened;
-    opened.opening = setTimeout(() => socket.close(4000, "too slow to open"), OPEN_MS);
+    opened.heard = performance.now() + OPEN_MS - QUIET_MS;
     socket.addEventListener("message", (event) => {
       if (run === opened) hear(JSON.parse(event.data));
     });
@@ -94,8 +94,8 @@ export function createUplink({ source, token, onState, onProgress }) {
   }
 
   function hear(message) {
+    run.heard = performance.now();
     if (message.type === "ready") {
-      clearTimeout(run.opening);
       run.ready = true;
       wasLive = true;
       lostAt = 0;
@@ -119,6 +119,11 @@ export function createUplink({ source, token, onState, onProgress }) {
     const sent = run?.sent ?? 0;
     const kbit = before.run === run ? Math.round(((sent - before.sent) * 8) / (now - before.at)) : 0;
     before = { at: now, sent, run };
+    // A line that died without a word: the browser would wait for minutes, also for the end of a close.
+    if (run && now - run.heard > QUIET_MS) {
+      run.socket.close(RESTART, "nothing was heard");
+      again(0, "");
+    }
     const queued = run?.socket.bufferedAmount ?? 0;
     const slow = queued > CONGESTED_S * 125 * (run?.source.kbit ?? 1000);
     if (run?.ready) run.source.congested(slow);

@@ -269,6 +269,20 @@ static void on_model(void *context, const redisReply *reply, const char *error) 
 
 // The socket.
 
+/// Each second, news or not: a page that hears nothing knows that its line is dead, long before its
+/// browser does.
+static void tell_progress(struct ingest *ingest) {
+    const struct ingest_progress *progress = &ingest->progress;
+    char text[256];
+    snprintf(text, sizeof text,
+             "{\"type\":\"progress\",\"frames\":%lld,\"fps\":%lld.%02lld,\"kbit\":%lld,\"dropped\":%lld,"
+             "\"bytes\":%llu}",
+             (long long)progress->frames, (long long)progress->fps_hundredths / 100,
+             (long long)progress->fps_hundredths % 100, (long long)progress->kbit,
+             (long long)progress->dropped, (unsigned long long)ingest->bytes);
+    tell(ingest, text);
+}
+
 static void on_tick(struct timer *timer) {
     struct ingest *ingest = container_of(timer, struct ingest, tick);
     struct streaming *streaming = ingest->streaming;
@@ -277,21 +291,7 @@ static void on_tick(struct timer *timer) {
     if (!ingest->ws) return;
     ingest->allowance += second;
     if (ingest->allowance > BURST_S * second) ingest->allowance = BURST_S * second;
-    if (ingest->progress.whole) {
-        struct buffer out = {0};
-        ingest->progress.whole = false;
-        buffer_printf(&out,
-                      "{\"type\":\"progress\",\"frames\":%lld,\"fps\":%lld.%02lld,\"kbit\":%lld,"
-                      "\"dropped\":%lld,\"bytes\":%llu}",
-                      (long long)ingest->progress.frames,
-                      (long long)ingest->progress.fps_hundredths / 100,
-                      (long long)ingest->progress.fps_hundredths % 100,
-                      (long long)ingest->progress.kbit, (long long)ingest->progress.dropped,
-                      (unsigned long long)ingest->bytes);
-        buffer_append_char(&out, '\0');
-        tell(ingest, out.data);
-        buffer_free(&out);
-    }
+    tell_progress(ingest);
     if (ingest->blocked && now - ingest->blocked > BLOCKED_MS) {
         close_ingest(ingest, INGEST_SLOW, "the server cannot keep up");
     } else if (!ingest->paused && now - ingest->heard > SILENT_MS) {

@@ -46,7 +46,7 @@ struct ingest_progress {
     char line[128];
     size_t size;
     int64_t frames, fps_hundredths, kbit, dropped;
-    bool whole; ///< a block has ended ("progress=…") since it was last looked at
+    bool whole; ///< a block has ended ("progress=…"): the numbers belong together
 };
 void ingest_progress_feed(struct ingest_progress *progress, struct slice data);
 #endif
