@@ -143,14 +143,16 @@ static int update(struct streaming *streaming, const char *id, const struct hook
         return 403;
     }
     if (publishing) {
-        // nginx's drop_idle_publisher arms with the first packet only.
+        // nginx's drop_idle_publisher arms with the first packet only. A callback that comes twice,
+        // or after a later one, says nothing new.
         if (hook->timestamp > session->updated) {
             session->stalls = 0;
-        } else if (++session->stalls >= 2) {
+            session->updated = hook->timestamp;
+        } else if (hook->time > session->update_time && ++session->stalls >= 2) {
             session_cut(session, "silent");
             return 403;
         }
-        session->updated = hook->timestamp;
+        if (hook->time > session->update_time) session->update_time = hook->time;
         session_alive(session);
         if (session->kind == SESSION_PUBLISHER) publisher_refresh(session);
         return 200;

@@ -11,10 +11,10 @@
 
 enum {
     SESSION_ID_SIZE = 64,
-    UPDATE_MS = 7000,         ///< notify_update_timeout in conf/nginx-rtmp.conf
+    UPDATE_MS = 5000,         ///< notify_update_timeout in conf/nginx-rtmp.conf
     LOCK_MS = 4 * UPDATE_MS,  ///< p:pub: survives two lost updates and a restart of ours
     TOMBSTONE_MS = 60 * 1000, ///< an ended session is remembered: its callbacks come in any order
-    STAT_MS = 3000,           ///< how often /stat is compared with what we believe
+    STAT_MS = 2000,           ///< how often /stat is compared with what we believe
     STAT_FAST_MS = 250,       ///< while a stream waits for its first picture
     USED_SECONDS = 90000,     ///< a used ticket is remembered for longer than any session
 };
@@ -47,9 +47,11 @@ struct session {
     uint64_t opened;        ///< loop time
     uint64_t timestamp, progress; ///< media time; the loop time when it last went on
     uint64_t updated;       ///< media time in the last update
+    uint64_t update_time;   ///< its own number: seconds since the publish or play
     unsigned stalls;        ///< updates without progress, one after another
     uint64_t listed;        ///< the round of /stat that showed it last
     unsigned missing;       ///< polls of /stat, one after another, that did not show it
+    uint64_t worker;        ///< process id of the nginx worker that showed it last; 0: none yet
     unsigned drops;         ///< attempts to drop it by the control interface
     unsigned holds;         ///< work in flight that will look at it again
     bool dead;              ///< free it at the last release
@@ -104,6 +106,8 @@ struct streaming {
     struct metric *gauge;
     bool stat_running;
     uint64_t stat_round;
+    uint64_t stat_due, stat_asked; ///< loop times: of the next page, and of the one under way
+    bool stat_late;                ///< this process stood still meanwhile
     struct list samples;  ///< who waits for the next page of /stat
     struct timer stat_timer;
     struct list calls;    ///< control requests under way

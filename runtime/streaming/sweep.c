@@ -8,7 +8,10 @@
 // crashes sends none), sees the first picture of a starting stream, and is evidence of watching
 // between two updates.
 
-enum { GONE_MS = UPDATE_MS + 2000, LOST_MS = 3 * UPDATE_MS };
+// Three degrees of certainty. The worker that showed a client shows it no more: it is gone. Another
+// worker answers: the former one crashed, or lives on after a reload and its clients are known by
+// their updates alone; when one of those is overdue, they are gone. Nothing at all is heard: LOST_MS.
+enum { GONE_MS = UPDATE_MS + 2500, LOST_MS = 3 * UPDATE_MS, LATE_MS = 1000, SLOW_MS = 2000 };
 
 struct sample {
     struct list link;
@@ -20,6 +23,11 @@ struct sample {
 };
 
 static void poll(struct streaming *streaming);
+
+static void look_in(struct streaming *streaming, uint64_t ms) {
+    streaming->stat_due = loop_now(streaming->loop) + ms;
+    loop_timer_start(streaming->loop, &streaming->stat_timer, ms);
+}
 
 static void on_client(void *context, const struct stat_client *client) {
     struct streaming *streaming = context;
@@ -65,17 +73,19 @@ static void sweep_out(struct session *session, const char *why) {
     session_ended(session, clock_wall_ms() - (int64_t)silent, "lost");
 }
 
-static void sweep(struct streaming *streaming, bool listed) {
+static void sweep(struct streaming *streaming, bool listed, uint64_t pid) {
     uint64_t now = loop_now(streaming->loop);
+    // After a pause of ours the updates that prove a session alive may still wait to be read.
+    bool judge = listed && !streaming->stat_late && now - streaming->stat_asked < SLOW_MS;
     list_each(&streaming->list, node) {
         struct session *session = container_of(node, struct session, link);
         if (session->state != SESSION_OPEN || session->kind == SESSION_WEB) continue;
-        // The page shows only what the newest worker holds; sessions of an older one live on after
-        // a reload and are known by their updates. So absence alone ends nothing.
-        if (listed && session->listed != streaming->stat_round) session->missing++;
+        if (listed && session->listed == streaming->stat_round) session->worker = pid;
+        if (judge && session->listed != streaming->stat_round) session->missing++;
         if (now - session->seen > LOST_MS) {
             sweep_out(session, "no update");
-        } else if (session->missing >= 2 && now - session->seen > GONE_MS) {
+        } else if (judge && session->missing >= 2 &&
+                   (session->worker == pid || now - session->seen > GONE_MS)) {
             sweep_out(session, "not connected");
         }
     }
@@ -83,7 +93,7 @@ static void sweep(struct streaming *streaming, bool listed) {
 
 static void on_page(struct streaming *streaming, int status, struct slice body, void *context) {
     (void)context;
-    uint64_t pid;
+    uint64_t pid = 0;
     streaming->stat_running = false;
     bool whole = false;
     if (!streaming->closing && status == 200) {
@@ -107,12 +117,11 @@ static void on_page(struct streaming *streaming, int status, struct slice body, 
         memory_free(sample);
     }
     if (streaming->closing) return;
-    sweep(streaming, whole);
+    sweep(streaming, whole, pid);
     if (!list_empty(&streaming->samples)) {
         poll(streaming);
     } else {
-        loop_timer_start(streaming->loop, &streaming->stat_timer,
-                         streaming->starting ? STAT_FAST_MS : STAT_MS);
+        look_in(streaming, streaming->starting ? STAT_FAST_MS : STAT_MS);
     }
 }
 
@@ -121,6 +130,8 @@ static void poll(struct streaming *streaming) {
     loop_timer_stop(streaming->loop, &streaming->stat_timer);
     streaming->stat_running = true;
     streaming->stat_round++;
+    streaming->stat_asked = loop_now(streaming->loop);
+    streaming->stat_late = streaming->stat_asked > streaming->stat_due + LATE_MS;
     list_each(&streaming->samples, node) container_of(node, struct sample, link)->running = true;
     control_get(streaming, streaming->options.stat_url, on_page, NULL);
 }
@@ -130,18 +141,18 @@ static void on_timer(struct timer *timer) {
     if (streaming->open > 0 || !list_empty(&streaming->samples)) {
         poll(streaming);
     } else {
-        loop_timer_start(streaming->loop, timer, STAT_MS);
+        look_in(streaming, STAT_MS);
     }
 }
 
 void sweep_start(struct streaming *streaming) {
     timer_init(&streaming->stat_timer, on_timer);
-    loop_timer_start(streaming->loop, &streaming->stat_timer, STAT_MS);
+    look_in(streaming, STAT_MS);
 }
 
 void sweep_soon(struct streaming *streaming) {
     if (!streaming->stat_running && !streaming->closing) {
-        loop_timer_start(streaming->loop, &streaming->stat_timer, STAT_FAST_MS);
+        look_in(streaming, STAT_FAST_MS);
     }
 }
 

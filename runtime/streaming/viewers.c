@@ -162,8 +162,11 @@ static void on_feed_closed(struct session *session, struct feed *feed) {
 
 static void on_end(struct session *session) {
     struct viewer *viewer = viewer_of(session);
+    // Without a feed the last sign of life is older than this: nobody pays for the time between.
+    uint64_t silent = viewer->feed ? 0 : loop_now(session->streaming->loop) - session->seen;
     if (viewer->feed) feed_close(viewer->feed, session->cut ? 4403 : 1000, session->reason);
-    session_ended(session, 0, session->reason[0] ? session->reason : "ended");
+    session_ended(session, silent ? clock_wall_ms() - (int64_t)silent : 0,
+                  session->reason[0] ? session->reason : "ended");
 }
 
 static void on_freed(struct session *session) {

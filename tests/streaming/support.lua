@@ -147,6 +147,59 @@ function support.rtmp_sessions()
   return sessions
 end
 
+--- nginx's own view: { worker = process id, clients = { [number] = application } }. Its pushes to
+-- itself are left out: hooks keeps no session of their sending side.
+function support.stat()
+  local page = assert(http.request { url = config.get("rtmp.stat") }).body
+  local stat = { worker = tonumber(page:match("<pid>(%d+)</pid>")), clients = {} }
+  for app in page:gmatch("<application>(.-)</application>") do
+    local name = app:match("<name>(.-)</name>")
+    for client in app:gmatch("<client>(.-)</client>") do
+      local id, flash = client:match("<id>(%d+)</id>"), client:match("<flashver>(.-)</flashver>")
+      if flash ~= "ngx-local-relay" or name ~= "publish" then stat.clients[id] = name end
+    end
+  end
+  return stat
+end
+
+--- What hooks believes of these slugs and nginx does not do, or what nginx does and hooks does not know,
+-- as a sentence; nil: nothing. Other streams may live on in a worker from before a reload, unseen.
+function support.disagreement(of)
+  local believed, seen = support.rtmp_sessions(), support.stat().clients
+  for id, session in pairs(believed) do
+    if of[session:match("^%a (%S+)")] and not seen[id] then return ("nginx does not know client %s (%s)"):format(id, session) end
+  end
+  for id, app in pairs(seen) do
+    if not believed[id] then return ("hooks does not know client %s in %s"):format(id, app) end
+  end
+  local sending = {}
+  for _, session in pairs(believed) do
+    local kind, slug = session:match("^(%a) (%S+)")
+    if kind == "p" then sending[slug] = true end
+  end
+  for slug in pairs(of) do
+    local live = streaming.live(slug)
+    if live and live.state ~= "grace" and not sending[slug] then return slug .. " is said to be " .. live.state end
+  end
+end
+
+--- Process ids, to be given to support.signal: of a service of this site, of nginx.
+function support.service_pid(name)
+  local pattern = ("%s service %s 1$"):format(os.getenv("FOOTLIGHT_SITE"), name)
+  return assert(tonumber(assert(process.run { "pgrep", "-f", "--", pattern }).output), name .. " does not run")
+end
+
+function support.nginx_master()
+  local file = assert(io.open(config.get("var") .. "/run/pids/nginx"))
+  local pid = file:read("n")
+  file:close()
+  return assert(pid, "nginx does not run")
+end
+
+function support.signal(name, pid)
+  assert(assert(process.run { "kill", "-" .. name, tostring(pid) }).status == 0, "no process " .. pid)
+end
+
 --- Waits until the ticket's session runs, whichever way it is watched.
 function support.wait_watching(ticket)
   local nonce = streaming.read_ticket(ticket).nonce
