@@ -9,34 +9,11 @@ void buffer_free(struct buffer *buffer) {
     *buffer = (struct buffer){0};
 }
 
-char *buffer_reserve(struct buffer *buffer, size_t extra) {
-    size_t wanted = buffer->size + extra;
-    if (wanted > buffer->capacity) {
-        size_t capacity = buffer->capacity ? buffer->capacity : 128;
-        while (capacity < wanted) capacity *= 2;
-        buffer->data = memory_resize(buffer->data, capacity);
-        buffer->capacity = capacity;
-    }
-    return buffer->data + buffer->size;
-}
-
-void buffer_append(struct buffer *buffer, const void *data, size_t size) {
-    if (size == 0) return;
-    memcpy(buffer_reserve(buffer, size), data, size);
-    buffer->size += size;
-}
-
-void buffer_append_slice(struct buffer *buffer, struct slice s) {
-    buffer_append(buffer, s.data, s.size);
-}
-
-void buffer_append_text(struct buffer *buffer, const char *text) {
-    buffer_append(buffer, text, strlen(text));
-}
-
-void buffer_append_char(struct buffer *buffer, char c) {
-    *buffer_reserve(buffer, 1) = c;
-    buffer->size++;
+void buffer_grow(struct buffer *buffer, size_t wanted) {
+    size_t capacity = buffer->capacity ? buffer->capacity : 128;
+    while (capacity < wanted) capacity *= 2;
+    buffer->data = memory_resize(buffer->data, capacity);
+    buffer->capacity = capacity;
 }
 
 void buffer_append_i64(struct buffer *buffer, int64_t value) {

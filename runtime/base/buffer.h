@@ -10,13 +10,30 @@ struct buffer {
 };
 
 void buffer_free(struct buffer *buffer);
+void buffer_grow(struct buffer *buffer, size_t wanted); ///< to a capacity of at least that
 /// Makes room for `extra` more bytes; returns where they go. Follow with buffer_added().
-char *buffer_reserve(struct buffer *buffer, size_t extra);
+static inline char *buffer_reserve(struct buffer *buffer, size_t extra) {
+    size_t wanted = buffer->size + extra;
+    if (wanted > buffer->capacity) buffer_grow(buffer, wanted);
+    return buffer->data + buffer->size;
+}
 static inline void buffer_added(struct buffer *buffer, size_t size) { buffer->size += size; }
-void buffer_append(struct buffer *buffer, const void *data, size_t size);
-void buffer_append_slice(struct buffer *buffer, struct slice s);
-void buffer_append_text(struct buffer *buffer, const char *text);
-void buffer_append_char(struct buffer *buffer, char c);
+// In the header, because answers and log lines are put together of dozens of small pieces.
+static inline void buffer_append(struct buffer *buffer, const void *data, size_t size) {
+    if (size == 0) return;
+    memcpy(buffer_reserve(buffer, size), data, size);
+    buffer->size += size;
+}
+static inline void buffer_append_slice(struct buffer *buffer, struct slice s) {
+    buffer_append(buffer, s.data, s.size);
+}
+static inline void buffer_append_text(struct buffer *buffer, const char *text) {
+    buffer_append(buffer, text, strlen(text));
+}
+static inline void buffer_append_char(struct buffer *buffer, char c) {
+    *buffer_reserve(buffer, 1) = c;
+    buffer->size++;
+}
 void buffer_append_i64(struct buffer *buffer, int64_t value);
 void buffer_printf(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

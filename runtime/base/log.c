@@ -1,6 +1,9 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/escape.h"
@@ -9,6 +12,11 @@ static enum log_level lowest = LOG_INFO_LEVEL;
 static const char *service;
 static void (*sink)(void *context, enum log_level level, struct slice line);
 static void *sink_context;
+static bool gathering;
+static size_t gather_most; // what one write may carry
+static struct buffer gathered;
+
+enum { GATHER_FILE = 64 * 1024 };
 
 void log_configure(enum log_level level, const char *name) {
     lowest = level;
@@ -36,6 +44,16 @@ static void log_append_field(struct buffer *line, const struct log_field *field)
     }
 }
 
+// If the log cannot be written there is nobody to tell.
+static void write_lines(struct slice lines) {
+    while (lines.size) {
+        ssize_t n = write(STDERR_FILENO, lines.data, lines.size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        lines = slice_sub(lines, (size_t)n, lines.size);
+    }
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count) {
     if (level < lowest) return;
@@ -60,13 +78,29 @@ void log_write(enum log_level level, const char *event, const struct log_field *
         sink(sink_context, level, buffer_slice(&line));
         return;
     }
-    // One write a line, so that lines of several processes do not mix. If the log cannot be
-    // written there is nobody to tell.
-    size_t done = 0;
-    while (done < line.size) {
-        ssize_t n = write(STDERR_FILENO, line.data + done, line.size - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
-        done += (size_t)n;
+    // Whole lines in one write, so that lines of several processes do not mix.
+    if (gathering && level < LOG_WARN_LEVEL && line.size < gather_most) {
+        if (gathered.size + line.size > gather_most) log_flush();
+        buffer_append_slice(&gathered, buffer_slice(&line));
+        return;
     }
+    log_flush();
+    write_lines(buffer_slice(&line));
+}
+
+void log_flush(void) {
+    if (gathered.size == 0) return;
+    write_lines(buffer_slice(&gathered));
+    gathered.size = 0;
+}
+
+void log_gather(bool on) {
+    static bool registered;
+    struct stat info;
+    log_flush();
+    gathering = on;
+    // Through a pipe that several processes write to, only so much arrives in one piece.
+    gather_most = fstat(STDERR_FILENO, &info) == 0 && S_ISREG(info.st_mode) ? GATHER_FILE : PIPE_BUF;
+    if (!registered) atexit(log_flush);
+    registered = true;
 }

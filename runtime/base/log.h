@@ -33,6 +33,10 @@ struct log_field {
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count);
 void log_configure(enum log_level lowest, const char *service);
+/// Gathers lines below warn in place of a write for each; the loop calls log_flush at the end of its
+/// ticks. A warning or an error goes out at once, behind what was gathered before it.
+void log_gather(bool on);
+void log_flush(void);
 /// Tests and the supervisor's pipe: gets each finished line (with its newline) in place of stderr.
 /// NULL goes back to stderr.
 void log_set_sink(void (*sink)(void *context, enum log_level level, struct slice line),

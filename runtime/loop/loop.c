@@ -20,6 +20,7 @@ static void loop_settle(struct loop *loop) {
         deferred->run(deferred);
     }
     socket_flush_all(loop);
+    log_flush(); // after the answers: nobody waits for it
 }
 
 static void loop_on_check(uv_check_t *check) { loop_settle(check->data); }
@@ -123,6 +124,7 @@ int loop_close(struct loop *loop) {
     if (error) log_error("loop.close", LOG_TEXT("error", uv_strerror(error)));
     memory_free(loop->read_buffer);
     loop->read_buffer = NULL;
+    socket_free_spares(loop);
     return census.leaked;
 }
 

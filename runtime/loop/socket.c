@@ -14,6 +14,7 @@
 enum {
     SEGMENT_ROOM = 1024,      ///< smallest run of copied bytes
     SEGMENTS_AT_ONCE = 64,    ///< iovecs in one sendmsg
+    SPARES_MOST = 128,        ///< kept segments of SEGMENT_ROOM
     USER_TIMEOUT_MS = 20000,  ///< TCP_USER_TIMEOUT: unacknowledged data or a zero window
     FILE_AT_ONCE = 512 * 1024 ///< one file must not keep the loop
 };
@@ -37,23 +38,44 @@ static int socket_descriptor(int family) {
     return fd < 0 ? -errno : fd;
 }
 
-static void segment_free(struct socket_segment *segment) {
+static void segment_free(struct loop *loop, struct socket_segment *segment) {
+    if (segment->capacity == SEGMENT_ROOM && loop->spare_count < SPARES_MOST) {
+        segment->next = loop->spare_segments;
+        loop->spare_segments = segment;
+        loop->spare_count++;
+        return;
+    }
     chunk_release(segment->chunk);
     if (segment->file >= 0) close(segment->file);
     memory_free(segment);
 }
 
+void socket_free_spares(struct loop *loop) {
+    for (struct socket_segment *spare = loop->spare_segments, *next; spare; spare = next) {
+        next = spare->next;
+        memory_free(spare);
+    }
+    loop->spare_segments = NULL;
+    loop->spare_count = 0;
+}
+
 static void socket_drop_queue(struct socket *socket) {
     for (struct socket_segment *segment = socket->out_first, *next; segment; segment = next) {
         next = segment->next;
-        segment_free(segment);
+        segment_free(socket->loop, segment);
     }
     socket->out_first = socket->out_last = NULL;
     socket->out_size = 0;
 }
 
 static struct socket_segment *segment_add(struct socket *socket, size_t capacity) {
-    struct socket_segment *segment = memory_alloc(sizeof *segment + capacity);
+    struct socket_segment *segment = socket->loop->spare_segments;
+    if (capacity == SEGMENT_ROOM && segment) {
+        socket->loop->spare_segments = segment->next;
+        socket->loop->spare_count--;
+    } else {
+        segment = memory_alloc(sizeof *segment + capacity);
+    }
     *segment = (struct socket_segment){.file = -1, .capacity = capacity};
     if (socket->out_last)
         socket->out_last->next = segment;
@@ -132,7 +154,7 @@ static void socket_sent(struct socket *socket, size_t size) {
         size -= left;
         socket->out_first = first->next;
         if (!first->next) socket->out_last = NULL;
-        segment_free(first);
+        segment_free(socket->loop, first);
     }
 }
 
@@ -147,7 +169,10 @@ static int socket_send_bytes(struct socket *socket) {
     }
     bool more = socket->out_first && socket->out_last->file >= 0;
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-    ssize_t n = sendmsg(socket->fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    // One piece is by far the most frequent, and costs the kernel less this way.
+    ssize_t n = count == 1 ? send(socket->fd, parts[0].iov_base, parts[0].iov_len, flags)
+                           : sendmsg(socket->fd, &message, flags);
     if (n < 0) return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -errno;
     socket_sent(socket, (size_t)n);
     return 1;
@@ -166,7 +191,7 @@ static int socket_send_file(struct socket *socket) {
     if (segment->size == 0) {
         socket->out_first = segment->next;
         if (!segment->next) socket->out_last = NULL;
-        segment_free(segment);
+        segment_free(socket->loop, segment);
     }
     return 1;
 }

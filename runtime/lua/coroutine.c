@@ -17,6 +17,7 @@ enum {
     SLICE_GAP_MS = 2,
     COLLECT_AFTER_MS = 4,
     COLLECT_SLICE_US = 1000,
+    COLLECT_GROWTH = 512 * 1024, // and half of what lives: then a cycle is worth its marking
     TRIM_BYTES = 16 << 20
 };
 
@@ -254,7 +255,7 @@ static void next_slice(struct timer *timer) {
 /// The collector gets time that nobody else wants: short steps, after the work.
 static void collect(struct timer *timer) {
     struct lua_host *host = container_of(timer, struct lua_host, collect);
-    if (!host->collecting && host->bytes < host->settled + host->settled / 4 + 256 * 1024) return;
+    if (!host->collecting && host->bytes < host->settled + host->settled / 2 + COLLECT_GROWTH) return;
     if (!host->collecting)
         host->settled = host->bytes; // the height of it, for the comparison below
     host->collecting = true;
@@ -262,7 +263,10 @@ static void collect(struct timer *timer) {
     do {
         if (lua_gc(host->L, LUA_GCSTEP, 16)) {
             // A burst is over: the kernel gets its pages back.
-            if (host->settled > host->bytes + TRIM_BYTES) malloc_trim(TRIM_BYTES / 4);
+            if (host->settled > host->bytes + TRIM_BYTES) {
+                lua_blocks_clear(&host->blocks);
+                malloc_trim(TRIM_BYTES / 4);
+            }
             host->settled = host->bytes;
             host->collecting = false;
             return;

@@ -386,7 +386,10 @@ lua_generations_call(struct lua_generations *g, const char *export, const struct
 
 void lua_generations_label(lua_State *L, const char *request_id) {
     struct lua_coroutine *co = lua_coroutine_of(L);
-    if (co) snprintf(co->request_id, sizeof co->request_id, "%s", request_id);
+    if (!co) return;
+    size_t size = strnlen(request_id, sizeof co->request_id - 1);
+    memcpy(co->request_id, request_id, size);
+    co->request_id[size] = '\0';
 }
 
 void lua_cancel(struct lua_generations *g, lua_run run, const char *reason) {

@@ -171,7 +171,7 @@ void *limits_allocate(void *context, void *block, size_t old_size, size_t new_si
     struct lua_host *host = context;
     if (!block) old_size = 0; // Lua passes the kind of the object there
     if (new_size == 0) {
-        free(block);
+        if (block) lua_blocks_resize(&host->blocks, block, old_size, 0);
         host->bytes -= old_size;
         return NULL;
     }
@@ -189,7 +189,7 @@ void *limits_allocate(void *context, void *block, size_t old_size, size_t new_si
         host->refused = true;
         return NULL;
     }
-    void *moved = realloc(block, new_size);
+    void *moved = lua_blocks_resize(&host->blocks, block, old_size, new_size);
     if (moved) {
         host->bytes += new_size - old_size;
     } else if (new_size < old_size) {

@@ -90,7 +90,7 @@ static void push_row(lua_State *L, int names, const struct mariadb_result *resul
     const struct mariadb_cell *cells = result->values + row * result->columns;
     for (size_t i = 0; i < result->columns; i++) {
         if (cells[i].type == MARIADB_NULL) continue;
-        lua_geti(L, names, (lua_Integer)i + 1);
+        lua_rawgeti(L, names, (lua_Integer)i + 1);
         push_cell(L, &cells[i]);
         lua_rawset(L, -3);
     }

@@ -61,14 +61,21 @@ static void on_reply(void *context, const redisReply *reply, const char *error) 
 
 /// The connection is everybody's: what blocks it or changes its state is not for it.
 static bool is_forbidden(struct slice name) {
-    static const char *const names[] = {
-        "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUNSUBSCRIBE",
-        "MONITOR",   "MULTI",       "EXEC",       "DISCARD",      "WATCH",      "UNWATCH",
-        "BLPOP",     "BRPOP",       "BRPOPLPUSH", "BLMOVE",       "BLMPOP",     "BZPOPMIN",
-        "BZPOPMAX",  "BZMPOP",      "WAIT",       "SELECT",       "AUTH",       "HELLO",
-        "QUIT",      "RESET",       "CLIENT",     "SYNC",         "PSYNC",      "REPLCONF"};
+#define NAME(text) {"" text, sizeof text - 1}
+    static const struct {
+        const char *data;
+        size_t size;
+    } names[] = {
+        NAME("SUBSCRIBE"), NAME("UNSUBSCRIBE"), NAME("PSUBSCRIBE"), NAME("PUNSUBSCRIBE"),
+        NAME("SSUBSCRIBE"), NAME("SUNSUBSCRIBE"), NAME("MONITOR"), NAME("MULTI"), NAME("EXEC"),
+        NAME("DISCARD"), NAME("WATCH"), NAME("UNWATCH"), NAME("BLPOP"), NAME("BRPOP"),
+        NAME("BRPOPLPUSH"), NAME("BLMOVE"), NAME("BLMPOP"), NAME("BZPOPMIN"), NAME("BZPOPMAX"),
+        NAME("BZMPOP"), NAME("WAIT"), NAME("SELECT"), NAME("AUTH"), NAME("HELLO"), NAME("QUIT"),
+        NAME("RESET"), NAME("CLIENT"), NAME("SYNC"), NAME("PSYNC"), NAME("REPLCONF")};
+#undef NAME
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (slice_equal_fold(name, slice_of(names[i]))) return true;
+        if (name.size == names[i].size && strncasecmp(name.data, names[i].data, name.size) == 0)
+            return true;
     }
     return false;
 }
@@ -99,10 +106,10 @@ static struct slice *check_arguments(lua_State *L, int first, size_t *count) {
     if (is_forbidden(arguments[0])) {
         luaL_error(L, "redis: %s cannot be used on a shared connection", arguments[0].data);
     }
-    for (size_t i = 1; i < *count && i < 8; i++) {
-        bool reads = slice_equal_fold(arguments[0], SLICE("XREAD")) ||
-                     slice_equal_fold(arguments[0], SLICE("XREADGROUP"));
-        if (reads && slice_equal_fold(arguments[i], SLICE("BLOCK"))) {
+    bool reads = slice_equal_fold(arguments[0], SLICE("XREAD")) ||
+                 slice_equal_fold(arguments[0], SLICE("XREADGROUP"));
+    for (size_t i = 1; reads && i < *count && i < 8; i++) {
+        if (slice_equal_fold(arguments[i], SLICE("BLOCK"))) {
             luaL_error(L, "redis: XREAD with BLOCK cannot be used on a shared connection");
         }
     }

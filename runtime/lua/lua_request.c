@@ -193,7 +193,7 @@ static int request_index(lua_State *L) { // [1] req, [2] key
     // Kept, so that req.query.x twice parses once, and that it can be read when all is over.
     if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
         lua_pop(L, 1);
-        lua_createtable(L, 0, 8);
+        lua_createtable(L, 0, 4);
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, 1, 1);
     } // [3] value, [4] fields
@@ -208,7 +208,7 @@ static int request_newindex(lua_State *L) { // [1] req, [2] key, [3] value
     request_test(L, 1);
     if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
         lua_pop(L, 1);
-        lua_createtable(L, 0, 8);
+        lua_createtable(L, 0, 4);
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, 1, 1);
     }

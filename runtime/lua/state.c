@@ -310,6 +310,7 @@ void lua_host_free(struct lua_host *host) {
     loop_timer_stop(loop, &host->slice);
     loop_undefer(&host->turn);
     lua_close(host->L);
+    lua_blocks_clear(&host->blocks);
     lua_coroutine_free_idle(host);
     memory_free(host);
 }

@@ -1,5 +1,6 @@
 #ifndef FOOTLIGHT_LUA_STATE_H
 #define FOOTLIGHT_LUA_STATE_H
+#include "lua/blocks.h"
 #include "lua/runtime.h"
 
 /// One Lua state with what its coroutines share: the body of a generation. The states of a process
@@ -21,6 +22,7 @@ struct lua_host {
     uint64_t number; ///< of the generation
     int exports;     ///< registry reference of the entry's table, LUA_NOREF before it is loaded
 
+    struct lua_blocks blocks;
     size_t bytes;    ///< held by the state
     size_t ceiling;  ///< the allocator refuses to grow past it; SIZE_MAX outside of coroutines
     size_t settled;  ///< bytes after the last full cycle of the collector

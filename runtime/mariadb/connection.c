@@ -26,6 +26,7 @@ void connection_drop_poll(struct mariadb_connection *c) {
     c->poll->data = NULL;
     uv_close((uv_handle_t *)c->poll, free_poll);
     c->poll = NULL;
+    c->polled = 0;
     c->fd = -1;
     c->watched = 0;
 }
@@ -44,6 +45,7 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
     if (events & UV_WRITABLE) ready |= MYSQL_WAIT_WRITE;
     // On an error let the library make its system call, which then says what it is.
     if (status < 0) ready = c->watched & (MYSQL_WAIT_READ | MYSQL_WAIT_WRITE);
+    if (status < 0) c->polled = 0; // libuv has disarmed it
     connection_advance(c, ready);
 }
 
@@ -67,6 +69,9 @@ bool connection_watch(struct mariadb_connection *c, int mask) {
     if (mask & MYSQL_WAIT_WRITE) events |= UV_WRITABLE;
     if (mask & MYSQL_WAIT_EXCEPT) events |= UV_PRIORITIZED;
     c->watched = mask;
+    // uv_poll_start takes the handle out and in again, which is two system calls for nothing.
+    if (c->polled == events) return true;
+    c->polled = events;
     return uv_poll_start(c->poll, events, on_ready) == 0;
 }
 
@@ -311,6 +316,7 @@ static const struct connection_call call_execute = {execute_start, execute_resum
 /// Stops reading, which in the end stops the server, until the next batch is asked for.
 static void pause_stream(struct mariadb_connection *c) {
     uv_poll_stop(c->poll);
+    c->polled = 0;
     c->paused = true;
     loop_timer_start(c->loop, &c->limit, PAUSE_MS);
     mariadb_job_hand_out(c->job);

@@ -34,6 +34,7 @@ struct mariadb_connection {
     unsigned long thread;
     uv_poll_t *poll;
     int fd, watched; ///< what the library waits for
+    int polled;      ///< events that the poll handle is armed for; 0: none
     struct deferred start;
     struct timer limit;
     const struct connection_call *call; ///< the call under way; NULL: none

@@ -259,7 +259,9 @@ int service_run(struct config *config, const char *name, unsigned instance) {
     service_start_export(service);
     service_report(service);
     log_info("service.started", LOG_INT("instance", instance), LOG_INT("pid", getpid()));
+    log_gather(true);
     loop_run(&service->loop);
+    log_gather(false);
 
     signals_unwatch(&service->hup);
     signals_unwatch(&service->term);
