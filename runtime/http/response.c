@@ -260,6 +260,12 @@ size_t http_response_write_chunk(struct http_request *request, struct chunk *chu
 void http_response_on_drain(struct http_request *request,
                             void (*drained)(struct http_request *request)) {
     request->response->drained = drained;
+    // What was written in this tick has not been tried yet: if the kernel then takes it all, the
+    // socket never blocks, and has nothing to tell.
+    struct http_exchange *exchange = http_exchange_of(request);
+    if (!drained || !request->connection || request->connection->socket.blocked) return;
+    exchange->want_drain = true;
+    loop_defer(request->loop, &exchange->deferred);
 }
 
 void http_response_end(struct http_request *request) {

@@ -201,6 +201,7 @@ void hub_answered(struct hub *hub) {
 static void on_free(struct deferred *deferred) {
     struct hub *hub = container_of(deferred, struct hub, free_later);
     sweep_accounts(hub);
+    sockjs_relay_free(hub->relay);
     hash_free(&hub->accounts);
     hash_free(&hub->channels);
     memory_free(hub);
@@ -230,6 +231,7 @@ void hub_free(struct hub *hub) {
         client->state = CLIENT_LEAVING;
     }
     channel_free_all(hub);
+    bus_close(hub);
     if (hub->echo) echo_free(hub->echo);
     sockjs_endpoint_free(hub->endpoint, on_endpoint_freed, hub);
 }
@@ -268,14 +270,16 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options) {
     hub->passed_over = metrics_counter("footlight_realtime_passed_over_total",
                                        "Deliveries skipped because the client reads too slowly", NULL);
     hub->chat = metrics_counter("footlight_realtime_chat_total", "Chat messages published", NULL);
+    hub->relay = bus_open(hub);
     struct sockjs_options sockjs = {
         .prefix = "/realtime/sockjs",
         .origins = hub->options.origins,
         .body_limit = 64 * 1024,
+        .relay = hub->relay,
         .websocket = {.message_limit = 32 * 1024, .deflate = true},
     };
     hub->endpoint = sockjs_endpoint_new(loop, &sockjs, &handler, hub);
-    if (hub->options.test_endpoints) hub->echo = echo_new(loop);
+    if (hub->options.test_endpoints) hub->echo = echo_new(loop, hub->relay);
     redis_subscribe(hub->options.subscriber, SLICE("ctl:realtime"), on_order, NULL, hub);
     redis_subscriber_on_state(hub->options.subscriber, on_redis, hub);
     return hub;

@@ -7,10 +7,12 @@
 #include "realtime/publish.h"
 #include "sockjs/endpoint.h"
 #include "sockjs/json.h"
+#include "sockjs/relay.h"
 
 /// Shared by the files of this folder only. hub.c: life, orders, drain. client.c: commands of a
 /// client. channel.c: subscriptions and fan-out. join.c: subscribing with recovery. presence.c:
-/// counting. chat.c: what a chat message goes through. echo.c: the test endpoints.
+/// counting. chat.c: what a chat message goes through. bus.c: requests for other instances. echo.c:
+/// the test endpoints.
 
 enum close_code {
     CLOSE_RETURN = 3000,  ///< 3000 to 3499: come back
@@ -31,6 +33,7 @@ struct hub {
     struct hub_options options;
     struct hub_policy policy;
     struct sockjs_endpoint *endpoint;
+    struct sockjs_relay *relay; ///< between the instances that SockJS sessions live on
     struct echo *echo;
     struct hash channels, accounts;
     struct list clients;
@@ -181,8 +184,12 @@ void presence_withdraw(struct channel *channel);
 // chat.c
 void chat_publish(struct client *client, int64_t i, struct slice channel, struct json_value data);
 
+// bus.c
+struct sockjs_relay *bus_open(struct hub *hub);
+void bus_close(struct hub *hub); ///< the relay is still to be freed, when Redis owes us nothing
+
 // echo.c
-struct echo *echo_new(struct loop *loop);
+struct echo *echo_new(struct loop *loop, struct sockjs_relay *relay);
 bool echo_serve(struct echo *echo, struct http_request *request);
 void echo_free(struct echo *echo);
 #endif

@@ -59,6 +59,7 @@ struct sockjs_endpoint *sockjs_endpoint_new(struct loop *loop, const struct sock
     list_init(&endpoint->sessions);
     deferred_init(&endpoint->free_later, on_free);
     write_iframe(endpoint);
+    if (options->relay) sockjs_relay_add(options->relay, endpoint);
     return endpoint;
 }
 

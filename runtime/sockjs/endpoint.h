@@ -4,6 +4,8 @@
 #include "sockjs/session.h"
 #include "websocket/connection.h"
 
+struct sockjs_relay;
+
 /// SockJS 0.3.3 under one path prefix: greeting, info, iframe, all transports, raw WebSocket.
 /// Zero members take the default in brackets. Texts must outlive the endpoint.
 struct sockjs_options {
@@ -19,6 +21,7 @@ struct sockjs_options {
     unsigned disconnect_ms;   ///< an HTTP session without a request for so long is over (5 s)
     bool websocket_off, cookie;
     struct websocket_options websocket;
+    struct sockjs_relay *relay; ///< to the instances that other sessions live on (relay.h), or NULL
 };
 
 struct sockjs_endpoint;

@@ -7,95 +7,23 @@
 
 /// The HTTP transports: a session that outlives its requests. At most one request at a time, the
 /// receiver, carries frames to the client; others bring messages.
-enum { CALLBACK_MAX = 32, HIGH_WATER = 64 * 1024, NEVER = -1 };
-
-struct transport {
-    const char *name, *type;
-    bool post, streaming, callback;
-    void (*prelude)(struct buffer *out, const char *callback);
-    void (*format)(struct buffer *out, const char *callback, struct slice frame);
-};
+enum { KEEP_MS = 20000 }; ///< a claim on a session's name is renewed so often
 
 struct polling {
     struct sockjs_session session;
     char *id;
-    const struct transport *transport; ///< of the present receiver, or of the last
-    struct http_request *receiver;
+    const struct sockjs_transport *transport; ///< of the present receiver, or of the last
+    struct sockjs_receiver *receiver;
     size_t response_size; ///< bytes of frames in the present response
     struct sockjs_message **queue;
     size_t queue_count, queue_room, queue_bytes;
     struct timer timer; ///< heartbeat while there is a receiver, disconnect while there is none
     struct deferred flush;
+    uint64_t kept_ms; ///< when the claim on the name was last renewed
     int close_code;
     char *close_reason;
-    char callback[CALLBACK_MAX + 1];
+    char callback[SOCKJS_CALLBACK_MAX + 1];
     bool open, closed, told, blocked, aborted;
-};
-
-// ---- what the transports look like -----------------------------------------------------------
-
-static void prelude_xhr(struct buffer *out, const char *callback) {
-    (void)callback;
-    memset(buffer_reserve(out, 2048), 'h', 2048); // some browsers hold back the first 2 KiB
-    buffer_added(out, 2048);
-    buffer_append_char(out, '\n');
-}
-
-static void prelude_eventsource(struct buffer *out, const char *callback) {
-    (void)callback;
-    buffer_append_text(out, "\r\n"); // Opera needs it
-}
-
-static void prelude_htmlfile(struct buffer *out, const char *callback) {
-    buffer_append_text(out,
-        "<!doctype html>\n<html><head>\n"
-        "  <meta http-equiv=\"X-UA-Compatible\" content=\"IE=edge\" />\n"
-        "  <meta http-equiv=\"Content-Type\" content=\"text/html; charset=UTF-8\" />\n"
-        "</head><body><h2>Don't panic!</h2>\n  <script>\n"
-        "    document.domain = document.domain;\n    var c = parent.");
-    buffer_append_text(out, callback);
-    buffer_append_text(out, ";\n    c.start();\n    function p(d) {c.message(d);};\n"
-                            "    window.onload = function() {c.stop();};\n  </script>");
-    while (out->size < 1024) buffer_append_char(out, ' '); // browsers render nothing before
-    buffer_append_text(out, "\r\n\r\n");
-}
-
-static void format_xhr(struct buffer *out, const char *callback, struct slice frame) {
-    (void)callback;
-    buffer_append_slice(out, frame);
-    buffer_append_char(out, '\n');
-}
-
-static void format_eventsource(struct buffer *out, const char *callback, struct slice frame) {
-    (void)callback;
-    buffer_append_text(out, "data: ");
-    buffer_append_slice(out, frame);
-    buffer_append_text(out, "\r\n\r\n");
-}
-
-static void format_htmlfile(struct buffer *out, const char *callback, struct slice frame) {
-    (void)callback;
-    buffer_append_text(out, "<script>\np(");
-    sockjs_quote_script(out, frame); // the reference forgets </script> inside a message
-    buffer_append_text(out, ");\n</script>\r\n");
-}
-
-static void format_jsonp(struct buffer *out, const char *callback, struct slice frame) {
-    buffer_append_text(out, callback);
-    buffer_append_char(out, '(');
-    sockjs_quote_script(out, frame);
-    buffer_append_text(out, ");\r\n");
-}
-
-#define JAVASCRIPT "application/javascript; charset=UTF-8"
-static const struct transport transports[] = {
-    {"xhr", JAVASCRIPT, true, false, false, NULL, format_xhr},
-    {"xhr_streaming", JAVASCRIPT, true, true, false, prelude_xhr, format_xhr},
-    {"eventsource", "text/event-stream; charset=UTF-8", false, true, false, prelude_eventsource,
-     format_eventsource},
-    {"htmlfile", "text/html; charset=UTF-8", false, true, true, prelude_htmlfile,
-     format_htmlfile},
-    {"jsonp", JAVASCRIPT, false, false, true, NULL, format_jsonp},
 };
 
 // ---- the session -----------------------------------------------------------------------------
@@ -113,7 +41,9 @@ static void clear_queue(struct polling *p) {
 /// An aborted session leaves the table at once, and its id may be in use again by now.
 static void forget(struct polling *p) {
     struct hash *table = &p->session.endpoint->polling;
-    if (hash_get(table, slice_of(p->id)) == p) hash_remove(table, slice_of(p->id));
+    if (hash_get(table, slice_of(p->id)) != p) return;
+    hash_remove(table, slice_of(p->id));
+    sockjs_relay_release(p->session.endpoint, slice_of(p->id));
 }
 
 static void destroy(struct polling *p) {
@@ -138,16 +68,15 @@ static void detach(struct polling *p) {
 }
 
 static void end_response(struct polling *p) {
-    struct http_request *request = p->receiver;
+    struct sockjs_receiver *receiver = p->receiver;
     detach(p);
-    http_response_end(request);
+    sockjs_receiver_end(receiver);
 }
 
-static void on_drain(struct http_request *request) {
-    struct polling *p = request->data;
-    if (!p || p->receiver != request) return;
+void sockjs_polling_drained(struct sockjs_session *session) {
+    struct polling *p = of(session);
     p->blocked = false;
-    loop_defer(p->session.endpoint->loop, &p->flush);
+    loop_defer(session->endpoint->loop, &p->flush);
 }
 
 /// Sends one frame by the receiver; ends the response if it was the last one that it may carry.
@@ -155,17 +84,17 @@ static void emit(struct polling *p, struct slice frame) {
     struct buffer out = {0};
     p->transport->format(&out, p->callback, frame);
     if (!p->transport->streaming) {
-        struct http_request *request = p->receiver;
+        struct sockjs_receiver *receiver = p->receiver;
         detach(p);
-        http_respond(request, 200, p->transport->type, buffer_slice(&out));
+        sockjs_receiver_respond(receiver, buffer_slice(&out));
     } else {
         p->response_size += out.size;
-        size_t queued = http_response_write(p->receiver, buffer_slice(&out));
+        size_t queued = sockjs_receiver_write(p->receiver, buffer_slice(&out));
         if (p->response_size >= p->session.endpoint->options.response_limit) {
             end_response(p);
-        } else if (queued > HIGH_WATER) {
+        } else if (queued > SOCKJS_HIGH_WATER) {
             p->blocked = true;
-            http_response_on_drain(p->receiver, on_drain);
+            sockjs_receiver_await_drain(p->receiver);
         }
     }
     buffer_free(&out);
@@ -217,12 +146,21 @@ static void close_later(struct polling *p, int code, const char *reason) {
     loop_defer(p->session.endpoint->loop, &p->flush);
 }
 
+/// Renews what tells the other instances that the session lives here.
+static void keep(struct polling *p) {
+    uint64_t now = loop_now(p->session.endpoint->loop);
+    if (now - p->kept_ms < KEEP_MS) return;
+    p->kept_ms = now;
+    sockjs_relay_keep(p->session.endpoint, slice_of(p->id));
+}
+
 static void on_timer(struct timer *timer) {
     struct polling *p = container_of(timer, struct polling, timer);
     if (p->receiver) {
         loop_timer_start(p->session.endpoint->loop, timer,
                          p->session.endpoint->options.heartbeat_ms);
         if (!p->blocked) {
+            keep(p);
             emit(p, SLICE("h"));
             return;
         }
@@ -239,14 +177,11 @@ static void on_timer(struct timer *timer) {
     destroy(p);
 }
 
-static void on_gone(struct http_request *request) {
-    struct polling *p = request->data;
-    if (p && p->receiver == request) {
-        // What was written last may not have arrived, so the session cannot go on as if it had.
-        detach(p);
-        close_later(p, 1002, "Connection interrupted");
-    }
-    http_response_end(request);
+void sockjs_polling_gone(struct sockjs_session *session) {
+    // What was written last may not have arrived, so the session cannot go on as if it had.
+    struct polling *p = of(session);
+    detach(p);
+    close_later(p, 1002, "Connection interrupted");
 }
 
 void sockjs_polling_send(struct sockjs_session *session, struct sockjs_message *message) {
@@ -277,10 +212,9 @@ void sockjs_polling_abort(struct sockjs_session *session) {
     clear_queue(p);
     forget(p);
     if (p->receiver) {
-        struct http_request *request = p->receiver;
+        struct sockjs_receiver *receiver = p->receiver;
         detach(p);
-        request->data = NULL;
-        http_response_abort(request);
+        sockjs_receiver_abort(receiver);
     }
     close_later(p, 1006, "Aborted");
     loop_defer(session->endpoint->loop, &p->flush);
@@ -296,39 +230,29 @@ const char *sockjs_polling_transport(const struct sockjs_session *session) {
 
 // ---- receiving requests ----------------------------------------------------------------------
 
-static void begin_response(struct http_request *request, const struct transport *transport,
-                           const char *callback) {
-    if (!transport->streaming) return;
-    http_response_begin(request, 200, transport->type, UINT64_MAX);
-    struct buffer prelude = {0};
-    transport->prelude(&prelude, callback);
-    http_response_write(request, buffer_slice(&prelude));
-    buffer_free(&prelude);
-}
-
 /// Tells a second receiver that there is one already; the session does not notice.
-static void turn_away(struct http_request *request, const struct transport *transport,
-                      const char *callback) {
+static void turn_away(struct sockjs_receiver *receiver) {
+    const struct sockjs_transport *transport = receiver->transport;
     struct buffer frame = {0}, out = {0};
     sockjs_close_frame(&frame, 2010, SLICE("Another connection still open"));
-    transport->format(&out, callback, buffer_slice(&frame));
+    transport->format(&out, receiver->callback, buffer_slice(&frame));
     if (transport->streaming) {
-        begin_response(request, transport, callback);
-        http_response_write(request, buffer_slice(&out));
-        http_response_end(request);
+        sockjs_receiver_begin(receiver);
+        sockjs_receiver_write(receiver, buffer_slice(&out));
+        sockjs_receiver_end(receiver);
     } else {
-        http_respond(request, 200, transport->type, buffer_slice(&out));
+        sockjs_receiver_respond(receiver, buffer_slice(&out));
     }
     buffer_free(&frame);
     buffer_free(&out);
 }
 
-static bool read_callback(struct http_request *request, char out[CALLBACK_MAX + 1]) {
+static bool read_callback(struct http_request *request, char out[SOCKJS_CALLBACK_MAX + 1]) {
     struct slice name = http_request_query(request, "c", NULL);
     if (!name.data || name.size == 0) name = http_request_query(request, "callback", NULL);
     const char *problem = NULL;
     if (name.size == 0) problem = "\"callback\" parameter required\n";
-    else if (name.size > CALLBACK_MAX) problem = "invalid \"callback\" parameter\n";
+    else if (name.size > SOCKJS_CALLBACK_MAX) problem = "invalid \"callback\" parameter\n";
     for (size_t i = 0; !problem && i < name.size; i++)
         if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-",
                     name.data[i]) || name.data[i] == 0)
@@ -355,39 +279,58 @@ static struct polling *create(struct sockjs_endpoint *endpoint, struct slice id)
     return p;
 }
 
-static void receive(struct sockjs_endpoint *endpoint, struct http_request *request,
-                    struct slice id, const struct transport *transport) {
-    char callback[CALLBACK_MAX + 1] = "";
-    if (transport->callback && !read_callback(request, callback)) return;
+bool sockjs_polling_knows(const struct sockjs_endpoint *endpoint, struct slice id) {
+    return hash_get(&endpoint->polling, id) != NULL;
+}
+
+bool sockjs_polling_refuses(const struct sockjs_endpoint *endpoint) {
+    return endpoint->refusing || hash_count(&endpoint->polling) >= endpoint->options.session_limit;
+}
+
+void sockjs_polling_attach(struct sockjs_endpoint *endpoint, struct slice id,
+                           struct sockjs_receiver *receiver, const char *remote) {
     struct polling *p = hash_get(&endpoint->polling, id);
-    if (!p) {
-        if (endpoint->refusing || hash_count(&endpoint->polling) >= endpoint->options.session_limit) {
-            http_response_header(request, SLICE("retry-after"), SLICE("5"));
-            http_respond_status(request, 503);
-            return;
-        }
-        p = create(endpoint, id);
-    }
+    if (!p) p = create(endpoint, id);
     if (p->receiver) {
-        turn_away(request, transport, callback);
+        turn_away(receiver);
         return;
     }
-    p->transport = transport;
-    memcpy(p->callback, callback, sizeof callback);
-    p->receiver = request;
+    p->transport = receiver->transport;
+    memcpy(p->callback, receiver->callback, sizeof p->callback);
+    p->receiver = receiver;
     p->response_size = 0;
-    request->data = p;
-    request->fin_ends = true;
-    http_request_on_gone(request, on_gone);
+    receiver->session = &p->session;
+    keep(p);
     loop_timer_start(endpoint->loop, &p->timer, endpoint->options.heartbeat_ms);
-    begin_response(request, transport, callback);
+    if (p->transport->streaming) sockjs_receiver_begin(receiver);
     if (!p->open) {
         p->open = true;
         emit(p, SLICE("o"));
-        endpoint->handler->on_open(endpoint->context, &p->session, request->remote);
+        endpoint->handler->on_open(endpoint->context, &p->session, remote);
         return;
     }
     flush(p);
+}
+
+void sockjs_polling_refuse(struct http_request *request) {
+    http_response_header(request, SLICE("retry-after"), SLICE("5"));
+    http_respond_status(request, 503);
+}
+
+static void receive(struct sockjs_endpoint *endpoint, struct http_request *request,
+                    struct slice id, const struct sockjs_transport *transport) {
+    char callback[SOCKJS_CALLBACK_MAX + 1] = "";
+    if (transport->callback && !read_callback(request, callback)) return;
+    request->fin_ends = true;
+    if (sockjs_polling_knows(endpoint, id) || !endpoint->options.relay) {
+        if (!sockjs_polling_knows(endpoint, id) && sockjs_polling_refuses(endpoint))
+            sockjs_polling_refuse(request);
+        else
+            sockjs_polling_attach(endpoint, id, sockjs_receiver_new(request, transport, callback),
+                                  request->remote);
+    } else {
+        sockjs_relay_receive(endpoint, request, id, transport, callback);
+    }
 }
 
 // ---- messages from the client ----------------------------------------------------------------
@@ -398,10 +341,6 @@ struct incoming {
     struct slice id;
     bool jsonp;
 };
-
-static void answer_problem(struct http_request *request, int status, const char *text) {
-    http_respond(request, status, "text/plain; charset=UTF-8", slice_of(text));
-}
 
 /// The value of d in a form body; data is NULL if there is none.
 static struct slice form_value(struct slice body, struct buffer *decoded) {
@@ -425,25 +364,43 @@ static void on_body(struct http_request *request, struct slice body, int error) 
         http_respond_status(request, error);
         return;
     }
-    struct polling *p = hash_get(&incoming->endpoint->polling, incoming->id);
-    if (!p || p->closed) {
-        http_respond_status(request, 404);
-        return;
-    }
-    struct buffer decoded = {0};
-    struct slice payload = body;
     struct slice type = http_request_header(request, "content-type");
-    if (incoming->jsonp && slice_starts(type, SLICE("application/x-www-form-urlencoded")))
-        payload = form_value(body, &decoded);
-    if (payload.size == 0)
-        answer_problem(request, 500, "Payload expected.\n");
-    else if (!utf8_valid(payload) || !sockjs_deliver(&p->session, payload))
-        answer_problem(request, 500, "Broken JSON encoding.\n");
-    else if (incoming->jsonp) // some browsers do odd things on an empty answer
-        answer_problem(request, 200, "ok");
+    enum sockjs_body form = SOCKJS_BODY_XHR;
+    if (incoming->jsonp)
+        form = slice_starts(type, SLICE("application/x-www-form-urlencoded")) ? SOCKJS_BODY_FORM
+                                                                            : SOCKJS_BODY_JSONP;
+    struct sockjs_endpoint *endpoint = incoming->endpoint;
+    if (!sockjs_polling_knows(endpoint, incoming->id) && endpoint->options.relay)
+        sockjs_relay_take(endpoint, request, incoming->id, form, body);
     else
-        http_respond(request, 204, "text/plain; charset=UTF-8", (struct slice){0});
+        sockjs_polling_answer(request, sockjs_polling_take(endpoint, incoming->id, form, body));
+}
+
+enum sockjs_taken sockjs_polling_take(struct sockjs_endpoint *endpoint, struct slice id,
+                                      enum sockjs_body form, struct slice body) {
+    struct polling *p = hash_get(&endpoint->polling, id);
+    if (!p || p->closed) return SOCKJS_NO_SESSION;
+    struct buffer decoded = {0};
+    struct slice payload = form == SOCKJS_BODY_FORM ? form_value(body, &decoded) : body;
+    enum sockjs_taken taken = SOCKJS_BROKEN;
+    if (payload.size == 0) taken = SOCKJS_EMPTY;
+    else if (utf8_valid(payload) && sockjs_deliver(&p->session, payload))
+        taken = form == SOCKJS_BODY_XHR ? SOCKJS_TAKEN : SOCKJS_TAKEN_JSONP;
     buffer_free(&decoded);
+    return taken;
+}
+
+void sockjs_polling_answer(struct http_request *request, enum sockjs_taken taken) {
+    static const struct { int status; const char *text; } answers[] = {
+        [SOCKJS_TAKEN] = {204, ""},
+        [SOCKJS_TAKEN_JSONP] = {200, "ok"}, // some browsers do odd things on an empty answer
+        [SOCKJS_EMPTY] = {500, "Payload expected.\n"},
+        [SOCKJS_BROKEN] = {500, "Broken JSON encoding.\n"},
+    };
+    if (taken == SOCKJS_NO_SESSION) http_respond_status(request, 404);
+    else
+        http_respond(request, answers[taken].status, "text/plain; charset=UTF-8",
+                     slice_of(answers[taken].text));
 }
 
 static void take_messages(struct sockjs_endpoint *endpoint, struct http_request *request,
@@ -461,7 +418,7 @@ static void take_messages(struct sockjs_endpoint *endpoint, struct http_request 
 struct deferred_receive {
     struct sockjs_endpoint *endpoint;
     struct slice id;
-    const struct transport *transport;
+    const struct sockjs_transport *transport;
 };
 
 static void on_receiver_body(struct http_request *request, struct slice body, int error) {
@@ -499,19 +456,16 @@ bool sockjs_polling_serve(struct sockjs_endpoint *endpoint, struct http_request 
         if (allowed(endpoint, request, true)) take_messages(endpoint, request, id, !xhr_send);
         return true;
     }
-    for (size_t i = 0; i < sizeof transports / sizeof *transports; i++) {
-        const struct transport *transport = &transports[i];
-        if (!slice_equal(name, slice_of(transport->name))) continue;
-        if (!allowed(endpoint, request, transport->post)) return true;
-        if (!request->has_body) {
-            receive(endpoint, request, id, transport);
-            return true;
-        }
-        struct deferred_receive *later = arena_zero(&request->arena, sizeof *later);
-        *later = (struct deferred_receive){endpoint, arena_slice(&request->arena, id), transport};
-        request->data = later;
-        http_request_read_all(request, endpoint->options.body_limit, on_receiver_body);
+    const struct sockjs_transport *transport = sockjs_transport_find(name);
+    if (!transport) return false;
+    if (!allowed(endpoint, request, transport->post)) return true;
+    if (!request->has_body) {
+        receive(endpoint, request, id, transport);
         return true;
     }
-    return false;
+    struct deferred_receive *later = arena_zero(&request->arena, sizeof *later);
+    *later = (struct deferred_receive){endpoint, arena_slice(&request->arena, id), transport};
+    request->data = later;
+    http_request_read_all(request, endpoint->options.body_limit, on_receiver_body);
+    return true;
 }
