@@ -119,5 +119,6 @@ end
 
 --- The site itself, for footlight.testing.client.
 function test.on_request(req) return require("site").on_request(req) end
+function test.on_websocket(socket) return require("site").on_websocket(socket) end
 
 return test

@@ -14,6 +14,7 @@ local security = require "footlight.security"
 local session = require "footlight.session"
 local template = require "runtime.template"
 local view = require "footlight.view"
+local websocket = require "footlight.websocket"
 
 local app = {}
 
@@ -88,9 +89,7 @@ local function speak(req)
 end
 
 local function method_of(req)
-  local upgrade = req.headers["upgrade"]
-  if req.method == "GET" and upgrade and upgrade:lower() == "websocket" then return "WEBSOCKET" end
-  return req.method
+  return websocket.wanted(req) and "WEBSOCKET" or req.method
 end
 
 local function without_route(req, found)
@@ -114,6 +113,7 @@ local function answer(req, self)
   local response = guards.check(req, route, self)
   if response then return response end
   guards.limit(req, route)
+  if route.method == "WEBSOCKET" then return websocket.accept(req, route, self) end
   if route.options.csrf ~= false then
     local right, reason = csrf.check(req, self.site_url)
     if not right then req:forbidden(reason) end
@@ -194,6 +194,7 @@ function app.new(options)
   add_pages(self, options.pages or {})
   local exports = { app = self }
   function exports.on_request(req) return self:handle(req) end
+  function exports.on_websocket(socket) return websocket.run(socket, self) end
   --- Part of every reload: nothing that does not compile is swapped in.
   function exports.check()
     i18n.load()

@@ -91,10 +91,13 @@ local function same_site(req, own)
   return nil
 end
 
+--- Whether a browser says that a page of ours made the request, or it was no browser.
+function csrf.same_site(req, site_url) return same_site(req, host_of(site_url or "")) ~= false end
+
 --- True, or nil and the reason. `site_url` is the site's own address from the settings.
 function csrf.check(req, site_url)
   if safe[req.method] then return true end
-  if same_site(req, host_of(site_url or "")) == false then return nil, "cross-site request" end
+  if not csrf.same_site(req, site_url) then return nil, "cross-site request" end
   local token = req.headers[csrf.header]
   if not token then
     local fields = req:fields()

@@ -18,7 +18,7 @@ function guards.check(req, route, app)
     if req.session_unknown then req:fail(503) end
     -- A page that a role may not know of does not show itself to guests either.
     if (options.role or options.permission) and not options.signed_in then req:not_found() end
-    local reads = req.method == "GET" or req.method == "HEAD"
+    local reads = (req.method == "GET" or req.method == "HEAD") and route.method ~= "WEBSOCKET"
     if reads and not req:wants_json() then return send_to_login(req, app) end
     req:forbidden("sign in first")
   end

@@ -113,7 +113,7 @@ for name, method in pairs(methods) do
   end
 end
 
---- A WebSocket: a GET with an upgrade. The handler is called with the request as others are.
+--- A WebSocket: a GET with an upgrade. The handler is called with the socket (websocket.lua).
 function Router:websocket(path, options, handler)
   if handler == nil then options, handler = {}, options end
   self:add("WEBSOCKET", path, options, handler)

@@ -22,6 +22,9 @@ local function default_account(id)
   return nil
 end
 
+--- The account of a session, or nil when it may not be used.
+function session.account(id, row, account_of) return (account_of or default_account)(id, row) end
+
 --- Sets req.session and req.account from the cookie. When MariaDB does not answer the visitor is
 -- treated as a guest and req.session_unknown tells; guards.lua then answers 503 where it matters.
 function session.load(req, account_of)
@@ -41,7 +44,7 @@ function session.load(req, account_of)
     req:clear_cookie(COOKIE)
     return
   end
-  local account = (account_of or default_account)(row.account_id, row)
+  local account = session.account(row.account_id, row, account_of)
   if not account then return end
   req.session, req.account, req.session_token = row, account, token
   local seen = math.tointeger(row.seen_seconds_ago)

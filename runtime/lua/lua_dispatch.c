@@ -195,7 +195,7 @@ static int dispatch_protected(lua_State *L) { // [1] options, [2] buffer, [3] di
     return 0;
 }
 
-static struct http_server *inside_server(struct lua_http *http) {
+struct http_server *lua_http_inside(struct lua_http *http) {
     if (http->inside) return http->inside;
     struct http_server_options options = {.trusted_proxies = "unix", .access_log = true, .name = "inside"};
     http_limits_default(&options.limits);
@@ -224,7 +224,7 @@ int lua_dispatch(lua_State *L) {
         return lua_error(L);
     }
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0 ||
-        http_server_accept(inside_server(http), fds[0]) != 0 ||
+        http_server_accept(lua_http_inside(http), fds[0]) != 0 ||
         socket_open(http->runtime->loop, &dispatch->socket, fds[1], &dispatch_events) != 0) {
         buffer_free(&head);
         dispatch_free(dispatch);

@@ -12,6 +12,7 @@
 #include "lua/coroutine.h"
 #include "lua/lua_request.h"
 #include "lua/lua_template.h"
+#include "lua/lua_websocket.h"
 
 enum { STALE_UPLOAD_S = 24 * 3600, STREAM_CPU_MS = 5000 };
 
@@ -45,6 +46,7 @@ struct lua_http *lua_http_of(struct runtime *runtime) {
     struct known *k = memory_zero(1, sizeof *k);
     k->http.runtime = runtime;
     k->http.write_high = 256 * 1024;
+    list_init(&k->http.websockets);
     k->next = known;
     known = k;
     remove_stale_uploads(runtime);
@@ -56,11 +58,16 @@ void lua_http_detach(struct runtime *runtime) {
         struct known *k = *at;
         if (k->http.runtime != runtime) continue;
         *at = k->next;
+        lua_websocket_abort(&k->http);
         http_assets_free(k->http.assets);
         http_server_free(k->http.inside);
         memory_free(k);
         return;
     }
+}
+
+void lua_http_drain(struct runtime *runtime) {
+    lua_websocket_drain(lua_http_of(runtime));
 }
 
 struct http_assets *lua_http_assets(struct runtime *runtime) {
@@ -200,6 +207,14 @@ static void send_response(struct lua_exchange *exchange, lua_State *co) {
     if (!lua_istable(co, index)) {
         send_error(exchange, 500, lua_isnil(co, index) ? "the handler returned no response"
                                                        : "the handler returned something else than a response");
+        return;
+    }
+    lua_pushliteral(co, "websocket");
+    bool websocket = lua_rawget(co, index) == LUA_TSTRING;
+    lua_pop(co, 1);
+    if (websocket) {
+        lua_websocket_accept(exchange, co, index);
+        exchange_over(exchange);
         return;
     }
     lua_pushliteral(co, "status");
@@ -437,7 +452,7 @@ static int status_text(lua_State *L) {
 }
 
 int lua_open_request(lua_State *L) {
-    static const luaL_Reg functions[] = {{"asset", asset}, {"dispatch", lua_dispatch},
+    static const luaL_Reg functions[] = {{"asset", asset}, {"connect", lua_stream_connect}, {"dispatch", lua_dispatch},
                                          {"status_text", status_text}, {NULL, NULL}};
     lua_request_metatable(L);
     lua_pop(L, 1);

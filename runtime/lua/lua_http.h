@@ -13,6 +13,8 @@ void lua_http_attach(struct runtime *runtime, struct http_server_options *option
 void lua_http_on_request(struct runtime *runtime, struct http_request *request);
 /// The assets of public/ and <var>/deploy; made at first use.
 struct http_assets *lua_http_assets(struct runtime *runtime);
+/// Closes the WebSockets whose handlers are in Lua: the service stops.
+void lua_http_drain(struct runtime *runtime);
 /// Frees what attach and the in-process client made. No request may be under way.
 void lua_http_detach(struct runtime *runtime);
 #endif

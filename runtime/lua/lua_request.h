@@ -10,6 +10,7 @@ struct lua_http {
     struct http_assets *assets;
     struct http_server *inside; ///< serves in-process requests (lua_dispatch.c)
     size_t write_high;
+    struct list websockets; ///< lua_websocket.c
 };
 struct lua_http *lua_http_of(struct runtime *runtime);
 
@@ -46,4 +47,6 @@ void lua_form_free(struct lua_form *form); ///< unlinks temporary files that are
 void lua_push_urlencoded(lua_State *L, struct arena *arena, struct slice text);
 
 int lua_dispatch(lua_State *L); // lua_dispatch.c
+struct http_server *lua_http_inside(struct lua_http *http); ///< made at first use
+void lua_websocket_metatable(lua_State *L); ///< makes it (lua_websocket.c)
 #endif

@@ -158,6 +158,7 @@ static void service_begin_drain(struct service *service) {
         http_server_drain(service->http, service_hooks_answered, service);
         return;
     }
+    if (service->assembly.kind->web) lua_http_drain(&service->assembly.runtime);
     if (service->http) {
         service->draining_parts = 2;
         http_server_drain(service->http, service_part_drained, service);

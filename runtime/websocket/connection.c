@@ -74,6 +74,7 @@ void websocket_set_events(struct websocket *ws, const struct websocket_events *e
 }
 bool websocket_deflates(const struct websocket *ws) { return ws->takes_deflated; }
 size_t websocket_queued(const struct websocket *ws) { return socket_queued(ws->socket); }
+void websocket_flush(struct websocket *ws) { socket_flush(ws->socket); }
 uint64_t websocket_sent(const struct websocket *ws) {
     return ws->written - socket_queued(ws->socket);
 }

@@ -54,6 +54,8 @@ size_t websocket_send_chunk(struct websocket *ws, struct chunk *payload, bool bi
 size_t websocket_send_frame(struct websocket *ws, struct chunk *frame);
 /// Whether the peer takes frames with RSV1 (deflated) at all.
 bool websocket_deflates(const struct websocket *ws);
+/// Sends what is queued now, in place of the end of the tick. What then stays is announced by on_drain.
+void websocket_flush(struct websocket *ws);
 size_t websocket_queued(const struct websocket *ws);
 /// Bytes that reached the kernel so far; with websocket_queued tells a slow peer from a stuck one.
 uint64_t websocket_sent(const struct websocket *ws);

@@ -81,7 +81,7 @@ static inline void peer_close(struct loop *loop, struct peer *peer) {
     memory_free(peer);
 }
 
-static void quiet(void *context, enum log_level level, struct slice line) {
+__attribute__((unused)) static void quiet(void *context, enum log_level level, struct slice line) {
     (void)context;
     (void)level;
     (void)line;

@@ -7,6 +7,7 @@
 local json = require "runtime.json"
 local request = require "runtime.request"
 local text = require "runtime.text"
+local websocket = require "footlight.testing.websocket"
 
 local REDIRECTS_MOST = 10
 
@@ -112,6 +113,15 @@ end
 function Client:get(path, options) return self:open("GET", path, options) end
 function Client:head(path, options) return self:open("HEAD", path, options) end
 function Client:delete(path, options) return self:open("DELETE", path, options) end
+
+--- A WebSocket with the client's cookies: a socket (footlight.testing.websocket), or nil and the answer.
+function Client:websocket(path, headers)
+  local all = { cookie = self:cookie_header(), ["x-forwarded-for"] = self.options.remote }
+  for _, more in ipairs { self.options.headers or {}, headers or {} } do
+    for name, value in pairs(more) do all[name:lower()] = value end
+  end
+  return websocket.open(path, all)
+end
 
 --- Posts a form as it is; submit() is for pages with a form in them.
 function Client:post(path, form, options)

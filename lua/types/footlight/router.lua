@@ -13,6 +13,8 @@ local router = {}
 ---@field limit? { name: string?, count: integer, seconds: integer, by: "ip"|"account"|fun(req: Request): string }
 ---@field camera? boolean the page may ask for camera and microphone
 ---@field cache? string Cache-Control of what succeeds; default "private, no-store"
+---@field protocols? string of a WebSocket: comma-separated subprotocols that it speaks
+---@field message_limit? integer of a WebSocket: bytes of one message (65536)
 ---@field prefix? string of a group
 
 ---@class Router
@@ -49,10 +51,10 @@ function Router:patch(path, options, handler) end
 ---@return Router
 function Router:delete(path, options, handler) end
 
---- A GET with an upgrade to WebSocket.
+--- A GET with an upgrade to WebSocket (footlight.websocket).
 ---@param path string
----@param options Route.Options|fun(req: Request): table
----@param handler? fun(req: Request): table
+---@param options Route.Options|fun(socket: WebSocket)
+---@param handler? fun(socket: WebSocket)
 ---@return Router
 function Router:websocket(path, options, handler) end
 
