@@ -11,7 +11,7 @@ packages_site=(
 )
 # What the tests need on top.
 packages_test=(
-    libcmocka-dev lua-busted lua-check clang libclang-rt-14-dev chromium fonts-dejavu-core
+    libcmocka-dev lua5.4 lua-busted lua-check clang libclang-rt-14-dev chromium fonts-dejavu-core
     rtmpdump python3 python3-websockets git
 )
 
@@ -43,8 +43,12 @@ install_packages() {
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get > /dev/null ||
         fail "this is not Debian; install these by hand: ${missing[*]}"
-    if [ "$(id -u)" != 0 ] && ! command -v sudo > /dev/null; then
-        fail "these packages are missing, and neither root nor sudo is here to install them: ${missing[*]}"
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo > /dev/null ||
+            fail "these packages are missing, and neither root nor sudo is here to install them: ${missing[*]}"
+        # May ask for the password, on the terminal.
+        sudo -v || sudo -n true 2> /dev/null ||
+            fail "these packages are missing, and sudo does not let $(id -un) install them: ${missing[*]}"
     fi
     step "installing ${#missing[@]} Debian packages (a first run downloads some hundred megabytes)"
     as_root bash "$root/tools/lib/install-quietly" "${missing[@]}" > "$var/log/apt.log" 2>&1 ||
