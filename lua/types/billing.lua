@@ -83,6 +83,63 @@ function billing.release(values) end
 ---@return wallet
 function billing.chargeback(values) end
 
+---@class billing_adjust: billing_operation
+---@field amount integer with its sign
+---@field bucket? "paid"|"bonus"
+---@field reason string
+---@field actor string
+
+--- By staff. nil and "no_funds" rather than below zero; a frozen wallet, too.
+---@param values billing_adjust
+---@return wallet|nil wallet, string|nil reason
+function billing.adjust(values) end
+
+---@class billing_reverse: billing_operation
+---@field original string
+
+--- Undoes a credit, debit, capture, adjustment or chargeback as a whole, once. nil and "no_original",
+--- "not_refundable" or "no_funds" (it was spent).
+---@param values billing_reverse
+---@return wallet|nil wallet, string|nil reason
+function billing.reverse(values) end
+
+---@class billing_grant: billing_operation
+---@field seconds integer
+---@field until_ms? integer for ever
+---@field payee? integer with any model
+
+--- Free seconds, which meters take before credits.
+---@param values billing_grant
+---@return wallet|nil wallet, string|nil reason
+function billing.grant(values) end
+
+---@class billing_limit: billing_operation
+---@field whose "site"|"own"
+---@field seconds integer a day; 0: no limit
+
+--- How long a day may be watched by the meter; the smaller of the two counts.
+---@param values billing_limit
+---@return wallet
+function billing.limit(values) end
+
+---@param account integer
+---@return { site_limit: integer, own_limit: integer, watched_ms: integer, leased_ms: integer, granted: integer }
+function billing.allowance(account) end
+
+---@class billing_memory: billing_operation
+---@field paid integer what it took
+---@field bonus integer
+---@field refunded_paid? integer
+---@field refunded_bonus? integer
+---@field payee? integer
+---@field at integer milliseconds
+---@field seq integer the change number that the ledger had come to
+
+--- Tells Redis again what it forgot after a week, so that it can be refunded (store.ledger_refunds).
+---@param values billing_memory
+---@return wallet|nil wallet, string|nil reason
+function billing.remember(values) end
+
 ---@class billing_freeze: billing_operation
 ---@field frozen boolean
 
@@ -113,7 +170,7 @@ function billing.shard(account) end
 function billing.scan(cursor) end
 
 --- Opens a meter in this process; it closes itself when it is cut. nil and a reason when it is refused.
----@param values { sid: string, account: integer, rate: integer, limit?: integer, payee?: integer, free?: integer, increment?: integer, minimum?: integer }
+---@param values { sid: string, account: integer, rate: integer, limit?: integer, payee?: integer, free?: integer, increment?: integer, minimum?: integer, off?: integer }
 ---@return { deadline_ms: integer, final: boolean, price: integer }|nil opened, string|nil reason
 function billing.open(values) end
 
@@ -121,6 +178,15 @@ function billing.open(values) end
 ---@param sid string
 ---@return boolean
 function billing.evidence(sid) end
+
+--- The picture stops: no time passes for this session, until it goes on. At most ten minutes.
+---@param sid string
+---@return boolean known
+function billing.pause(sid) end
+
+---@param sid string
+---@return boolean known
+function billing.resume(sid) end
 
 ---@param sid string
 ---@param reason? string
@@ -146,6 +212,9 @@ function billing.close(sid, reason) end
 ---@field elapsed_ms? integer
 ---@field total? integer
 ---@field extra? string JSON
+---@field of_type? string reversal: the type of what it undoes
+---@field total_paid? integer what the sale took in all, refunds off, after this entry
+---@field total_bonus? integer
 
 billing.outbox = {}
 

@@ -38,6 +38,11 @@ void meter_schedule(struct meter *meter) {
                          meter->deadline > now ? meter->deadline - now : 0);
     }
     if (!meter->charged) return;
+    if (meter->pause_dirty) { // the owner changed its mind while an answer was waited for
+        loop_timer_start(billing->loop, &meter->tick, 0);
+        return;
+    }
+    if (meter->paused) return;
     // Spread, so that what was opened together (a popular show begins) does not tick together.
     uint64_t wait = (uint64_t)billing->options.quantum_s * 500;
     wait -= random_fast() % (wait / 4 + 1);
@@ -52,7 +57,12 @@ void meter_schedule(struct meter *meter) {
 static void meter_tick_fire(struct timer *timer) {
     struct meter *meter = container_of(timer, struct meter, tick);
     uint64_t now = loop_now(meter->billing->loop);
-    if (meter->state != METER_OPEN || meter->ticking || meter_silent(meter, now)) return;
+    if (meter->state != METER_OPEN || meter->ticking) return;
+    if (meter->pause_dirty) {
+        meter_send_pause(meter);
+        return;
+    }
+    if (meter->paused || meter_silent(meter, now)) return;
     metric_observe_us(meter->billing->tick_lateness,
                       now > meter->tick_due ? (now - meter->tick_due) * 1000 : 0);
     meter_send_tick(meter);
@@ -72,6 +82,25 @@ static void meter_cut_fire(struct timer *timer) {
     }
 }
 
+/// Tells Redis at once, or after the answer that is waited for.
+static void meter_pausing(struct meter *meter, bool paused) {
+    if (!meter->billing || meter->paused == paused || meter->state == METER_CLOSING) return;
+    meter->paused = paused;
+    if (paused) {
+        meter->pauses++;
+        meter->paused_at = loop_now(meter->billing->loop);
+    } else {
+        meter->evidence = loop_now(meter->billing->loop);
+    }
+    if (!meter->charged) return; // only its limit runs, and that is the clock's
+    meter->pause_dirty = true;
+    if (meter->state != METER_OPEN || meter->ticking || meter->cut_told) return;
+    loop_timer_start(meter->billing->loop, &meter->tick, 0);
+}
+
+void meter_pause(struct meter *meter) { meter_pausing(meter, true); }
+void meter_resume(struct meter *meter) { meter_pausing(meter, false); }
+
 static void meter_retry_fire(struct timer *timer) {
     meter_send_close(container_of(timer, struct meter, retry));
 }
@@ -86,7 +115,7 @@ void meter_evidence(struct meter *meter) {
     if (!meter->billing) return;
     meter->evidence = loop_now(meter->billing->loop);
     meter->seen = true;
-    if (meter->charged && meter->state == METER_OPEN && !meter->ticking && !meter->cut_told &&
+    if (meter->charged && !meter->paused && meter->state == METER_OPEN && !meter->ticking && !meter->cut_told &&
         !timer_active(&meter->tick)) { // it had fallen silent
         meter->tick_due = meter->evidence;
         loop_timer_start(meter->billing->loop, &meter->tick, 0);

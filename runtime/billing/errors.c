@@ -13,7 +13,7 @@ bool billing_error_is(const char *error, const char *word) {
 }
 
 enum billing_fault billing_error_fault(const char *error) {
-    static const char *const refusals[] = {"NOFUNDS", "FROZEN",     "TOOMUCH",    "CLOSED",       "STALE",
+    static const char *const refusals[] = {"NOFUNDS", "FROZEN",     "TOOMUCH",    "CLOSED",       "STALE", "DAYLIMIT",
                                            "ALIVE",   "UNKNOWNSID", "NOORIGINAL", "NOTREFUNDABLE"};
     if (strncmp(error, "BAD", 3) == 0 || billing_error_is(error, "DUPLICATE")) return BILLING_CALLER;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {

@@ -5,6 +5,7 @@
 /// Every failure of billing starts with one stable word. The caller's fault, nothing changed:
 /// BADACCOUNT BADAMOUNT BADBUCKET BADKEY BADPAYEE BADREASON BADACTOR BADTERMS BADTIME BADTYPE
 /// DUPLICATE (the key was used for something else). A refusal, nothing changed: NOFUNDS FROZEN
+/// DAYLIMIT (the time of this day is used up)
 /// TOOMUCH CLOSED STALE ALIVE UNKNOWNSID NOORIGINAL NOTREFUNDABLE. The service's fault: UNAVAILABLE
 /// (nothing was sent), UNKNOWN (sent, no answer: repeat with the same key).
 enum billing_fault { BILLING_CALLER, BILLING_REFUSED, BILLING_SERVICE };

@@ -7,7 +7,7 @@
 #include "billing/errors.h"
 #include "billing/meter_private.h"
 
-enum { REPLY_OPEN = 8, REPLY_LEFT, REPLY_WHY, REPLY_DUE, REPLY_SIZE = 15 };
+enum { REPLY_OPEN = 8, REPLY_LEFT, REPLY_WHY, REPLY_DUE, REPLY_PAUSES = 15, REPLY_SIZE };
 enum { CLOSE_TRIES = 60 };
 
 struct slice meter_sid(const struct meter *meter) {
@@ -102,6 +102,13 @@ static bool meter_apply(struct meter *meter, const redisReply *reply) {
         loop_now(meter->billing->loop) + (uint64_t)billing_reply_integer(reply, REPLY_LEFT);
     snprintf(meter->why, sizeof meter->why, "%s", why->str ? why->str : "");
     meter->final = meter->why[0] != 0;
+    if (meter->pauses < billing_reply_integer(reply, REPLY_PAUSES)) {
+        meter->pauses = billing_reply_integer(reply, REPLY_PAUSES);
+    }
+    if (meter->state == METER_OPENING && strcmp(meter->why, "paused") == 0 && !meter->paused) {
+        // Adopted in a pause: it goes on, unless the new owner pauses it again.
+        meter->pause_dirty = true;
+    }
     if (billing_read_balance(reply, meter->terms.account, &balance)) {
         billing_tell_balance(meter->billing, &balance);
     }
@@ -157,7 +164,7 @@ static void meter_call(struct meter *meter, const char *function, const struct s
 }
 
 static void meter_send_open(struct meter *meter) {
-    struct billing_number n[8];
+    struct billing_number n[9];
     const struct meter_terms *terms = &meter->terms;
     struct slice arguments[] = {
         billing_number_of(&n[0], terms->account),
@@ -169,9 +176,56 @@ static void meter_send_open(struct meter *meter) {
         billing_number_of(&n[5], terms->limit_s),
         billing_number_of(&n[6], meter->billing->options.quantum_s),
         billing_number_of(&n[7], terms->payee),
+        billing_number_of(&n[8], terms->off_bp),
     };
     meter->ticking = true;
-    meter_call(meter, "fl_open", arguments, 9, on_open_reply);
+    meter_call(meter, "fl_open", arguments, 10, on_open_reply);
+}
+
+/// How long ago something was, for Redis. What never was is longer ago than any session: then nothing
+/// is charged, where "when it was opened" might come out a millisecond, and so a second, too late.
+static int64_t milliseconds_since(const struct meter *meter, uint64_t moment) {
+    uint64_t now = loop_now(meter->billing->loop);
+    if (moment == 0) return INT64_C(1) << 40;
+    return now > moment ? (int64_t)(now - moment) : 0;
+}
+
+static void on_pause_reply(void *context, const redisReply *reply, const char *error) {
+    struct meter *meter = context;
+    if (!meter_answered(meter)) return;
+    meter->ticking = false;
+    if (meter->state != METER_OPEN) return;
+    const char *problem = billing_reply_error(reply, error, REPLY_SIZE);
+    if (problem && billing_error_fault(problem) == BILLING_SERVICE) {
+        meter->pause_dirty = true; // the same number again: repeats are harmless
+        loop_timer_start(meter->billing->loop, &meter->tick, 500);
+    } else if (problem || !meter_apply(meter, reply)) {
+        meter_order_cut(meter, "closed");
+    } else {
+        meter_schedule(meter);
+    }
+}
+
+void meter_send_pause(struct meter *meter) {
+    struct billing_number account, number, ago;
+    meter->ticking = true;
+    meter->pause_dirty = false;
+    if (meter->paused) {
+        struct slice arguments[] = {
+            billing_number_of(&account, meter->terms.account),
+            meter_sid(meter),
+            billing_number_of(&ago, milliseconds_since(meter, meter->seen ? meter->paused_at : 0)),
+            billing_number_of(&number, meter->pauses),
+        };
+        meter_call(meter, "fl_pause", arguments, 4, on_pause_reply);
+    } else {
+        struct slice arguments[] = {
+            billing_number_of(&account, meter->terms.account),
+            meter_sid(meter),
+            billing_number_of(&number, meter->pauses),
+        };
+        meter_call(meter, "fl_resume", arguments, 3, on_pause_reply);
+    }
 }
 
 static void on_tick_reply(void *context, const redisReply *reply, const char *error) {
@@ -207,14 +261,6 @@ static void on_tick_reply(void *context, const redisReply *reply, const char *er
                  LOG_TEXT("reason", problem));
         meter_order_cut(meter, "closed");
     }
-}
-
-/// How long ago something was, for Redis. What never was is longer ago than any session: then nothing
-/// is charged, where "when it was opened" might come out a millisecond, and so a second, too late.
-static int64_t milliseconds_since(const struct meter *meter, uint64_t moment) {
-    uint64_t now = loop_now(meter->billing->loop);
-    if (moment == 0) return INT64_C(1) << 40;
-    return now > moment ? (int64_t)(now - moment) : 0;
 }
 
 void meter_send_tick(struct meter *meter) {

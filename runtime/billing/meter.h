@@ -20,7 +20,8 @@ struct meter_opened {
 /// None of these is called inside meter_open, meter_tick or meter_close. A NULL one is left out.
 struct meter_callbacks {
     void (*on_opened)(void *context, const struct meter_opened *opened);
-    /// The deadline is here (reason "funds", "limit", "frozen", "closed", "unavailable"): stop the
+    /// The deadline is here (reason "funds", "limit", "daily", "frozen", "paused", "closed",
+    /// "unavailable"): stop the
     /// picture now, then call meter_close. Comes at most once.
     void (*on_cut)(void *context, struct slice sid, const char *reason);
     /// The last call: the meter is freed after it. `price` is the total, -1 when it is not known
@@ -38,6 +39,7 @@ struct meter_terms {
     int64_t free_s;      ///< free seconds at the start
     int64_t increment_s; ///< 0 or 1: by the second; 60: by the started minute
     int64_t minimum;     ///< minimum charge
+    int64_t off_bp;      ///< off the rate, in basis points (0 … 9999), for the whole session
 };
 
 /// Opens or, when the same sid is already open with the same terms (a repeated hook, a restarted
@@ -50,6 +52,11 @@ struct meter *meter_open(struct billing *billing, const struct meter_terms *term
 /// Cheap; call it as often as you like. A meter without evidence for longer than its quantum is not
 /// extended: at the end of its lease it is closed at the last evidence, and on_cut("silent") comes.
 void meter_evidence(struct meter *meter);
+
+/// The picture stopped (now): nothing is charged and no limit runs until meter_resume. What is reserved
+/// stays reserved. A pause of more than ten minutes ends in on_cut("paused"). Repeats are harmless.
+void meter_pause(struct meter *meter);
+void meter_resume(struct meter *meter);
 
 /// For an update hook that must be answered: true while the session may go on. Counts as evidence.
 bool meter_allows(struct meter *meter);

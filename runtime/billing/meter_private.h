@@ -20,6 +20,10 @@ struct meter {
     bool adopted; ///< its terms are not known here
     bool seen;    ///< there was evidence since it opened (or it was adopted)
     bool final, ticking, cut_told, close_asked;
+    bool paused;      ///< what the owner wants; pause_dirty: Redis was not told yet
+    bool pause_dirty;
+    int64_t pauses;   ///< the number of the last pause
+    uint64_t paused_at;
     /// Loop milliseconds. deadline 0: none; ends_at 0: as far as it was charged.
     uint64_t evidence, deadline, tick_due, ends_at;
     int64_t price;
@@ -32,6 +36,7 @@ struct meter {
 
 void meter_send_tick(struct meter *meter); ///< meter.c
 void meter_send_close(struct meter *meter);
+void meter_send_pause(struct meter *meter); ///< pause or resume, as the owner wants it
 void meter_begin_close(struct meter *meter, uint64_t ends_at, const char *reason);
 void meter_hold(struct meter *meter);
 void meter_drop(struct meter *meter); ///< frees it if nothing holds it and it is forgotten

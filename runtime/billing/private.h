@@ -74,6 +74,13 @@ static inline int64_t billing_reply_integer(const redisReply *reply, size_t inde
 const char *billing_reply_error(const redisReply *reply, const char *error, size_t least);
 void billing_tell_balance(struct billing *billing, const struct balance *balance);
 
+/// Calls `function` for an operation, with the keys wallet, out, op (and, if there is an original, its
+/// two), once its texts are not too long.
+void billing_operation_call(struct billing *billing, const char *function,
+                            const struct billing_operation *operation,
+                            const struct slice *arguments, size_t count, billing_done_fn *done,
+                            void *context);
+
 /// Releases a hold; with a grace, only one that ended so long ago.
 void billing_release(struct billing *billing, struct slice account, struct slice op,
                      struct slice grace, redis_reply_fn *done, void *context);

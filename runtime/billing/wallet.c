@@ -177,9 +177,10 @@ struct slice billing_number_of(struct billing_number *number, int64_t value) {
 }
 
 /// Calls `function` with the keys wallet, out, op (and the original's two for a refund).
-static void operation_call(struct billing *billing, const char *function,
-                           const struct billing_operation *operation, const struct slice *arguments,
-                           size_t count, billing_done_fn *done, void *context) {
+void billing_operation_call(struct billing *billing, const char *function,
+                            const struct billing_operation *operation,
+                            const struct slice *arguments, size_t count, billing_done_fn *done,
+                            void *context) {
     struct request *request = request_new(billing, operation->account, true, done, context);
     const char *error = operation_error(operation);
     if (error) {
@@ -209,7 +210,7 @@ void wallet_credit(struct billing *billing, const struct billing_operation *oper
         operation->type,                         operation->reason,
         operation->actor,                        operation->extra,
     };
-    operation_call(billing, "fl_credit", operation, arguments, 8, done, context);
+    billing_operation_call(billing, "fl_credit", operation, arguments, 8, done, context);
 }
 
 void wallet_debit(struct billing *billing, const struct billing_operation *operation,
@@ -221,7 +222,7 @@ void wallet_debit(struct billing *billing, const struct billing_operation *opera
         operation->type,                         operation->reason,
         operation->actor,                        operation->extra,
     };
-    operation_call(billing, "fl_debit", operation, arguments, 8, done, context);
+    billing_operation_call(billing, "fl_debit", operation, arguments, 8, done, context);
 }
 
 void wallet_refund(struct billing *billing, const struct billing_operation *operation,
@@ -233,10 +234,10 @@ void wallet_refund(struct billing *billing, const struct billing_operation *oper
         billing_number_of(&account, checked.account), checked.op,     billing_number_of(&amount, checked.amount),
         checked.original,                     checked.reason, checked.actor,
     };
-    operation_call(billing, "fl_refund", &checked, arguments, 6, done, context);
+    billing_operation_call(billing, "fl_refund", &checked, arguments, 6, done, context);
 }
 
-/// Keys of hold and capture: as operation_call, then `due`, then the hold's.
+/// Keys of hold and capture: as billing_operation_call, then `due`, then the hold's.
 static void hold_call(struct billing *billing, const char *function,
                       const struct billing_operation *operation, const struct slice *arguments,
                       size_t count, billing_done_fn *done, void *context) {
@@ -316,7 +317,7 @@ void wallet_chargeback(struct billing *billing, const struct billing_operation *
         billing_number_of(&amount, operation->amount),   operation->reason,
         operation->actor,
     };
-    operation_call(billing, "fl_chargeback", operation, arguments, 5, done, context);
+    billing_operation_call(billing, "fl_chargeback", operation, arguments, 5, done, context);
 }
 
 void wallet_freeze(struct billing *billing, const struct billing_operation *operation, bool frozen,
@@ -329,7 +330,7 @@ void wallet_freeze(struct billing *billing, const struct billing_operation *oper
         operation->reason,
         operation->actor,
     };
-    operation_call(billing, "fl_freeze", operation, arguments, 5, done, context);
+    billing_operation_call(billing, "fl_freeze", operation, arguments, 5, done, context);
 }
 
 void wallet_balance(struct billing *billing, int64_t account, billing_done_fn *done,

@@ -63,7 +63,9 @@ struct billing_operation {
     struct slice actor;   ///< who did it: "account:7", "command", …
     struct slice original; ///< refund: the op or sid that it gives back; amount 0: all that is left
                            ///< capture: the hold's op
-    int64_t life_s;        ///< hold: seconds until it is released by itself, at most a day
+    int64_t life_s;        ///< hold: seconds until it is released by itself, at most a day;
+                           ///< grant: the seconds; limit: seconds a day, 0: none
+    int64_t until_ms;      ///< grant: when what is left of it ends, 0: never
 };
 
 /// None of these calls back inside the call.
@@ -90,6 +92,40 @@ void wallet_chargeback(struct billing *billing, const struct billing_operation *
 void wallet_freeze(struct billing *billing, const struct billing_operation *operation, bool frozen,
                    billing_done_fn *done, void *context);
 void wallet_balance(struct billing *billing, int64_t account, billing_done_fn *done, void *context);
+
+/// correction.c. Staff: `amount` with its sign into `bucket`; needs a reason and an actor. NOFUNDS
+/// rather than below zero. Also on a frozen wallet.
+void wallet_adjust(struct billing *billing, const struct billing_operation *operation,
+                   billing_done_fn *done, void *context);
+/// Undoes `original` (a credit, debit, capture, adjustment or chargeback) as a whole, once.
+void wallet_reverse(struct billing *billing, const struct billing_operation *operation,
+                    billing_done_fn *done, void *context);
+/// What the ledger says of an operation that Redis remembers no more.
+struct billing_memory {
+    int64_t account, paid, bonus; ///< what it took
+    int64_t refunded_paid, refunded_bonus;
+    int64_t payee, at_ms;
+    int64_t seq; ///< the wallet's change number that the ledger had come to; STALE if it went on
+    struct slice op, type;
+};
+/// Tells Redis again; a refund finds it then. `repeated`: it was not forgotten.
+void wallet_remember(struct billing *billing, const struct billing_memory *memory,
+                     billing_done_fn *done, void *context);
+/// Free seconds (`life_s`, until `until_ms`) with `payee`, or with any model: 0.
+void wallet_grant(struct billing *billing, const struct billing_operation *operation,
+                  billing_done_fn *done, void *context);
+/// How long a day may be watched (`life_s`): `bucket` "site" or "own". Meters keep it.
+void wallet_limit(struct billing *billing, const struct billing_operation *operation,
+                  billing_done_fn *done, void *context);
+struct billing_allowance {
+    int64_t site_limit_ms, own_limit_ms; ///< a day, 0: none
+    int64_t watched_ms, leased_ms;       ///< today; leased: what open sessions may still watch
+    int64_t granted_s;
+};
+void wallet_allowance(struct billing *billing, int64_t account,
+                      void (*done)(void *context, const char *error,
+                                   const struct billing_allowance *allowance),
+                      void *context);
 
 /// Recovery: makes the wallet what `balance` says (from the ledger) if it is behind balance->seq, and
 /// raises the shard's epoch. `repeated` says that it was not behind, and nothing was changed.

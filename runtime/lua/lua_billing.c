@@ -9,10 +9,11 @@
 #include "billing/errors.h"
 #include "billing/meter.h"
 #include "billing/outbox.h"
+#include "lua/lua_billing.h"
 #include "lua/pending.h"
 #include "lua/runtime.h"
 
-static struct billing *billing_of(lua_State *L) {
+struct billing *lua_billing_of(lua_State *L) {
     struct runtime *runtime = runtime_of(L);
     if (!runtime->billing) luaL_error(L, "billing is not available in the %s service", runtime->service);
     return runtime->billing;
@@ -20,13 +21,14 @@ static struct billing *billing_of(lua_State *L) {
 
 // ---- operations -----------------------------------------------------------------------------
 
-static const char *reason_of(const char *error) {
+const char *lua_billing_reason(const char *error) {
     static const char *const reasons[][2] = {
         {"NOFUNDS", "no_funds"},       {"FROZEN", "frozen"},
         {"DUPLICATE", "duplicate"},    {"TOOMUCH", "too_much"},
         {"CLOSED", "closed"},          {"NOORIGINAL", "no_original"},
         {"UNKNOWN", "unknown"},        {"NOTREFUNDABLE", "not_refundable"},
         {"UNKNOWNSID", "unknown"},     {"STALE", "stale"},
+        {"DAYLIMIT", "day_limit"},
     };
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
         if (billing_error_is(error, reasons[i][0])) return reasons[i][1];
@@ -60,7 +62,7 @@ static void finish(lua_State *co, const struct billing_result *result, bool stri
             return;
         }
         lua_pushnil(co);
-        lua_pushstring(co, reason_of(result->error));
+        lua_pushstring(co, lua_billing_reason(result->error));
         lua_pending_resume(co, 2);
         return;
     }
@@ -72,18 +74,18 @@ static void finish(lua_State *co, const struct billing_result *result, bool stri
     lua_pending_resume(co, 1);
 }
 
-static void on_done(void *context, const struct billing_result *result) {
+void lua_billing_done(void *context, const struct billing_result *result) {
     lua_State *co = lua_pending_take(lua_pending_of(context));
     if (co) finish(co, result, false);
 }
 
-static void on_done_strict(void *context, const struct billing_result *result) {
+void lua_billing_done_strict(void *context, const struct billing_result *result) {
     lua_State *co = lua_pending_take(lua_pending_of(context));
     if (co) finish(co, result, true);
 }
 
 /// A whole number in field `name` of the table at 1. Fractions are refused here: amounts have none.
-static int64_t field_integer(lua_State *L, const char *name, bool optional) {
+int64_t lua_billing_integer(lua_State *L, const char *name, bool optional) {
     int64_t value = 0;
     if (lua_getfield(L, 1, name) == LUA_TNIL && optional) {
         lua_pop(L, 1);
@@ -98,7 +100,7 @@ static int64_t field_integer(lua_State *L, const char *name, bool optional) {
 }
 
 /// The text of field `name`; it stays on the stack, so that it stays valid.
-static struct slice field_text(lua_State *L, const char *name, const char *otherwise) {
+struct slice lua_billing_text(lua_State *L, const char *name, const char *otherwise) {
     int type = lua_getfield(L, 1, name);
     if (type == LUA_TNIL && otherwise) return slice_of(otherwise);
     if (type != LUA_TSTRING) luaL_error(L, "billing: %s must be text", name);
@@ -112,8 +114,8 @@ static struct slice field_extra(lua_State *L) {
     static const char *const texts[] = {"message", "slug"};
     struct buffer out = {0};
     struct slice values[2];
-    values[0] = field_text(L, "message", "");
-    values[1] = field_text(L, "slug", "");
+    values[0] = lua_billing_text(L, "message", "");
+    values[1] = lua_billing_text(L, "slug", "");
     lua_getfield(L, 1, "anonymous");
     bool anonymous = lua_toboolean(L, -1);
     if (values[0].size == 0 && values[1].size == 0 && !anonymous) return SLICE("");
@@ -133,19 +135,19 @@ static struct slice field_extra(lua_State *L) {
     return slice_make(text, size);
 }
 
-static struct billing_operation check_operation(lua_State *L, const char *type) {
+struct billing_operation lua_billing_operation(lua_State *L, const char *type) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     luaL_checkstack(L, 24, "billing");
     struct billing_operation operation = {
-        .op = field_text(L, "op", NULL),
-        .account = field_integer(L, "account", false),
-        .payee = field_integer(L, "payee", true),
-        .bucket = field_text(L, "bucket", "paid"),
-        .type = field_text(L, "type", type),
-        .reason = field_text(L, "reason", ""),
-        .actor = field_text(L, "actor", "system"),
-        .original = field_text(L, "original", ""),
+        .op = lua_billing_text(L, "op", NULL),
+        .account = lua_billing_integer(L, "account", false),
+        .payee = lua_billing_integer(L, "payee", true),
+        .bucket = lua_billing_text(L, "bucket", "paid"),
+        .type = lua_billing_text(L, "type", type),
+        .reason = lua_billing_text(L, "reason", ""),
+        .actor = lua_billing_text(L, "actor", "system"),
+        .original = lua_billing_text(L, "original", ""),
     };
     operation.extra = field_extra(L);
     return operation;
@@ -154,20 +156,20 @@ static struct billing_operation check_operation(lua_State *L, const char *type) 
 // credit { op=, account=, amount=, bucket="paid"|"bonus", type=, reason=, actor= }: the wallet, with
 // `repeated`. Raises whenever the credits are not there afterwards.
 static int billing_credit(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "adjustment");
-    operation.amount = field_integer(L, "amount", false);
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "adjustment");
+    operation.amount = lua_billing_integer(L, "amount", false);
     lua_pending handle = lua_pending_begin(L, "billing.credit", NULL, NULL);
-    wallet_credit(billing, &operation, on_done_strict, lua_pending_context(handle));
+    wallet_credit(billing, &operation, lua_billing_done_strict, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 static int debit(lua_State *L, const char *type, const char *what) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, type);
-    operation.amount = field_integer(L, "amount", false);
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, type);
+    operation.amount = lua_billing_integer(L, "amount", false);
     lua_pending handle = lua_pending_begin(L, what, NULL, NULL);
-    wallet_debit(billing, &operation, on_done, lua_pending_context(handle));
+    wallet_debit(billing, &operation, lua_billing_done, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
@@ -180,92 +182,92 @@ static int billing_debit(lua_State *L) { return debit(L, "adjustment", "billing.
 
 // refund { op=, account=, original=, amount=, reason=, actor= }: without amount, all that is left.
 static int billing_refund(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "refund");
-    operation.amount = field_integer(L, "amount", true);
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "refund");
+    operation.amount = lua_billing_integer(L, "amount", true);
     lua_pending handle = lua_pending_begin(L, "billing.refund", NULL, NULL);
-    wallet_refund(billing, &operation, on_done, lua_pending_context(handle));
+    wallet_refund(billing, &operation, lua_billing_done, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // hold { op=, account=, amount=, payee=, type=, seconds= }: sets credits aside. nil and a reason as tip.
 static int billing_hold(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "private");
-    operation.amount = field_integer(L, "amount", false);
-    operation.life_s = field_integer(L, "seconds", false);
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "private");
+    operation.amount = lua_billing_integer(L, "amount", false);
+    operation.life_s = lua_billing_integer(L, "seconds", false);
     lua_pending handle = lua_pending_begin(L, "billing.hold", NULL, NULL);
-    wallet_hold(billing, &operation, on_done, lua_pending_context(handle));
+    wallet_hold(billing, &operation, lua_billing_done, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // capture { op=, account=, original= (the hold's op), amount= }: takes it; the rest goes back.
 static int billing_capture(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "private");
-    operation.amount = field_integer(L, "amount", false);
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "private");
+    operation.amount = lua_billing_integer(L, "amount", false);
     lua_pending handle = lua_pending_begin(L, "billing.capture", NULL, NULL);
-    wallet_capture(billing, &operation, on_done, lua_pending_context(handle));
+    wallet_capture(billing, &operation, lua_billing_done, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // release { op= (the hold's), account= }: nil and "closed" when it was captured.
 static int billing_release_lua(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "private");
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "private");
     lua_pending handle = lua_pending_begin(L, "billing.release", NULL, NULL);
-    wallet_release(billing, &operation, on_done, lua_pending_context(handle));
+    wallet_release(billing, &operation, lua_billing_done, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // chargeback { op=, account=, amount=, reason=, actor= }
 static int billing_chargeback(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "chargeback");
-    operation.amount = field_integer(L, "amount", false);
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "chargeback");
+    operation.amount = lua_billing_integer(L, "amount", false);
     lua_pending handle = lua_pending_begin(L, "billing.chargeback", NULL, NULL);
-    wallet_chargeback(billing, &operation, on_done_strict, lua_pending_context(handle));
+    wallet_chargeback(billing, &operation, lua_billing_done_strict, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // freeze { op=, account=, frozen=true|false, reason=, actor= }
 static int billing_freeze(lua_State *L) {
-    struct billing *billing = billing_of(L);
-    struct billing_operation operation = check_operation(L, "freeze");
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "freeze");
     luaL_argcheck(L, lua_getfield(L, 1, "frozen") == LUA_TBOOLEAN, 1, "frozen must be true or false");
     bool frozen = lua_toboolean(L, -1);
     lua_pending handle = lua_pending_begin(L, "billing.freeze", NULL, NULL);
-    wallet_freeze(billing, &operation, frozen, on_done_strict, lua_pending_context(handle));
+    wallet_freeze(billing, &operation, frozen, lua_billing_done_strict, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // wallet(account): { account, paid, bonus, held, debt, seq, frozen }
 static int billing_wallet(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     lua_Integer account = luaL_checkinteger(L, 1);
     lua_pending handle = lua_pending_begin(L, "billing.wallet", NULL, NULL);
-    wallet_balance(billing, account, on_done_strict, lua_pending_context(handle));
+    wallet_balance(billing, account, lua_billing_done_strict, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // restore { account=, paid=, bonus=, debt=, seq=, frozen=, epoch= }: the wallet; `repeated` when it was
 // not behind that change number and stayed as it was.
 static int billing_restore(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     struct balance balance = {
-        .account = field_integer(L, "account", false),
-        .paid = field_integer(L, "paid", false),
-        .bonus = field_integer(L, "bonus", false),
-        .debt = field_integer(L, "debt", false),
-        .seq = field_integer(L, "seq", false),
+        .account = lua_billing_integer(L, "account", false),
+        .paid = lua_billing_integer(L, "paid", false),
+        .bonus = lua_billing_integer(L, "bonus", false),
+        .debt = lua_billing_integer(L, "debt", false),
+        .seq = lua_billing_integer(L, "seq", false),
     };
-    int64_t epoch = field_integer(L, "epoch", false);
+    int64_t epoch = lua_billing_integer(L, "epoch", false);
     lua_getfield(L, 1, "frozen");
     balance.frozen = lua_toboolean(L, -1);
     lua_pending handle = lua_pending_begin(L, "billing.restore", NULL, NULL);
-    wallet_restore(billing, &balance, epoch, on_done_strict, lua_pending_context(handle));
+    wallet_restore(billing, &balance, epoch, lua_billing_done_strict, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
@@ -293,7 +295,7 @@ static void on_opened(void *context, const struct meter_opened *opened) {
         if (billing_error_fault(opened->reason) == BILLING_REFUSED ||
             billing_error_is(opened->reason, "DUPLICATE")) {
             lua_pushnil(co);
-            lua_pushstring(co, reason_of(opened->reason));
+            lua_pushstring(co, lua_billing_reason(opened->reason));
             lua_pending_resume(co, 2);
         } else {
             lua_pending_fail(co, "billing: %s", opened->reason);
@@ -328,18 +330,19 @@ static void on_closed(void *context, struct slice sid, int64_t price) {
 // open { sid=, account=, rate=, limit=, payee=, free=, increment=, minimum= } (seconds and
 // micro-credits): { deadline_ms, final, price }, or nil and a reason. Evidence must follow.
 static int billing_open(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     struct meter_terms terms = {
-        .sid = field_text(L, "sid", NULL),
-        .account = field_integer(L, "account", false),
-        .rate = field_integer(L, "rate", false),
-        .limit_s = field_integer(L, "limit", true),
-        .payee = field_integer(L, "payee", true),
-        .free_s = field_integer(L, "free", true),
-        .increment_s = field_integer(L, "increment", true),
-        .minimum = field_integer(L, "minimum", true),
+        .sid = lua_billing_text(L, "sid", NULL),
+        .account = lua_billing_integer(L, "account", false),
+        .rate = lua_billing_integer(L, "rate", false),
+        .limit_s = lua_billing_integer(L, "limit", true),
+        .payee = lua_billing_integer(L, "payee", true),
+        .free_s = lua_billing_integer(L, "free", true),
+        .increment_s = lua_billing_integer(L, "increment", true),
+        .minimum = lua_billing_integer(L, "minimum", true),
+        .off_bp = lua_billing_integer(L, "off", true),
     };
     if (meter_find(billing, terms.sid)) return luaL_error(L, "billing: this sid is open in this process");
     lua_pending handle = lua_pending_begin(L, "billing.open", NULL, NULL);
@@ -351,11 +354,24 @@ static int billing_open(lua_State *L) {
     return lua_pending_yield(L, handle);
 }
 
+// pause(sid), resume(sid): the picture stops and goes on; no time passes between. False when it is not
+// there.
+static int pausing(lua_State *L, void (*change)(struct meter *meter)) {
+    size_t size;
+    const char *sid = luaL_checklstring(L, 1, &size);
+    struct meter *meter = meter_find(lua_billing_of(L), slice_make(sid, size));
+    if (meter) change(meter);
+    lua_pushboolean(L, meter != NULL);
+    return 1;
+}
+static int billing_pause(lua_State *L) { return pausing(L, meter_pause); }
+static int billing_resume(lua_State *L) { return pausing(L, meter_resume); }
+
 // evidence(sid): somebody watches now. False when this process does not keep that session (any more).
 static int billing_evidence(lua_State *L) {
     size_t size;
     const char *sid = luaL_checklstring(L, 1, &size);
-    struct meter *meter = meter_find(billing_of(L), slice_make(sid, size));
+    struct meter *meter = meter_find(lua_billing_of(L), slice_make(sid, size));
     lua_pushboolean(L, meter && meter_allows(meter));
     return 1;
 }
@@ -365,7 +381,7 @@ static int billing_evidence(lua_State *L) {
 static int billing_close(lua_State *L) {
     size_t size;
     const char *sid = luaL_checklstring(L, 1, &size);
-    struct meter *meter = meter_find(billing_of(L), slice_make(sid, size));
+    struct meter *meter = meter_find(lua_billing_of(L), slice_make(sid, size));
     if (meter) meter_close(meter, 0, luaL_optstring(L, 2, "closed"));
     lua_pushboolean(L, meter != NULL);
     return 1;
@@ -394,7 +410,7 @@ static void on_look(void *context, const struct outbox_state *state) {
 
 // outbox.look(): for each shard { shard, length, last_ms, last_n }
 static int outbox_look_lua(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     lua_pending handle = lua_pending_begin(L, "billing.outbox.look", NULL, NULL);
     outbox_look(billing, on_look, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
@@ -402,7 +418,8 @@ static int outbox_look_lua(lua_State *L) {
 
 /// Fields whose values are numbers; the names are the scripts'.
 static bool is_number_field(struct slice name) {
-    static const char *const names[] = {"w", "s", "at", "p", "b", "d", "y", "xt", "ms", "total"};
+    static const char *const names[] = {"w",  "s",  "at",    "p",  "b", "d",
+                                        "y",  "xt", "ms",    "tp", "tb", "total"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (slice_equal(name, slice_of(names[i]))) return true;
     }
@@ -414,7 +431,8 @@ static struct slice field_name(struct slice name) {
     static const char *const names[][2] = {
         {"w", "account"}, {"s", "seq"},     {"t", "type"},    {"o", "op"},     {"p", "paid"},
         {"b", "bonus"},   {"d", "debt"},    {"y", "payee"},   {"c", "actor"},  {"r", "reason"},
-        {"j", "extra"},   {"x", "ref"},     {"xt", "ref_at"}, {"ms", "elapsed_ms"}};
+        {"j", "extra"},   {"x", "ref"},     {"xt", "ref_at"}, {"ms", "elapsed_ms"}, {"k", "of_type"},
+        {"tp", "total_paid"}, {"tb", "total_bonus"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (slice_equal(name, slice_of(names[i][0]))) return slice_of(names[i][1]);
     }
@@ -459,7 +477,7 @@ static unsigned check_shard(lua_State *L, int index) {
 
 // outbox.read(shard, after_ms, after_n, count): a list of entries, and the shard's epoch.
 static int outbox_read_lua(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     unsigned shard = check_shard(L, 1);
     lua_Integer ms = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3), count = luaL_checkinteger(L, 4);
     luaL_argcheck(L, ms >= 0 && n >= 0, 2, "an id is not negative");
@@ -482,7 +500,7 @@ static void on_trimmed(void *context, const struct billing_result *result) {
 
 // outbox.trim(shard, ms, n): forgets everything up to and including that entry.
 static int outbox_trim_lua(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     unsigned shard = check_shard(L, 1);
     lua_Integer ms = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
     luaL_argcheck(L, ms > 0 && n >= 0, 2, "an id is not negative");
@@ -510,7 +528,7 @@ static void on_scanned(void *context, const char *error, struct slice next, cons
 
 // scan(cursor): a list of accounts that have a wallet, and the next cursor; "0" begins and ends.
 static int billing_scan(lua_State *L) {
-    struct billing *billing = billing_of(L);
+    struct billing *billing = lua_billing_of(L);
     size_t size;
     const char *cursor = luaL_checklstring(L, 1, &size);
     lua_pending handle = lua_pending_begin(L, "billing.scan", NULL, NULL);
@@ -528,12 +546,14 @@ int lua_open_billing(lua_State *L) {
         {"hold", billing_hold},       {"capture", billing_capture},
         {"release", billing_release_lua},
         {"open", billing_open},       {"evidence", billing_evidence},
+        {"pause", billing_pause},     {"resume", billing_resume},
         {"close", billing_close},     {NULL, NULL}};
     static const luaL_Reg outbox[] = {{"look", outbox_look_lua},
                                       {"read", outbox_read_lua},
                                       {"trim", outbox_trim_lua},
                                       {NULL, NULL}};
     luaL_newlib(L, functions);
+    lua_billing_add_corrections(L);
     luaL_newlib(L, outbox);
     lua_setfield(L, -2, "outbox");
     return 1;

@@ -343,6 +343,77 @@ static void the_sweeper_releases_a_hold_that_nobody_captured(void **state) {
     assert_int_equal(balance_of(7).paid, 5 * CREDIT);
 }
 
+static void run_for(int ms) {
+    bool never = false;
+    loop_run_until(&loop, &never, (unsigned)ms);
+}
+
+static void no_time_passes_in_a_pause(void **state) {
+    (void)state;
+    credit(7, "a", 3 * CREDIT);
+    struct owner owner = {0};
+    struct meter_callbacks calls = callbacks(&owner);
+    struct meter_terms terms = terms_of("b:1");
+    struct meter *meter = meter_open(billing, &terms, &calls);
+    wait_for(&owner.opened);
+    meter_evidence(meter);
+    meter_pause(meter);
+    meter_pause(meter);
+    run_for(4000); // longer than everything that is paid
+    assert_false(owner.cut);
+    assert_true(balance_of(7).paid + balance_of(7).held >= 2 * CREDIT);
+    meter_resume(meter);
+    uint64_t resumed = loop_now(&loop);
+    watch_until(meter, &owner.cut);
+    assert_string_equal(owner.cut_reason, "funds");
+    assert_true(owner.cut_at - resumed >= 1900);
+    meter_close(meter, 0, "funds");
+    wait_for(&owner.closed);
+    assert_int_equal(owner.price, 3 * CREDIT);
+}
+
+static void granted_seconds_come_before_credits_and_a_day_has_an_end(void **state) {
+    (void)state;
+    struct owner owner = {0};
+    struct meter_callbacks calls = callbacks(&owner);
+    struct meter_terms terms = terms_of("b:1");
+    came = false;
+    wallet_grant(billing,
+                 &(struct billing_operation){.op = SLICE("g"), .account = 7, .type = SLICE("grant"),
+                                             .life_s = 2},
+                 on_done, NULL);
+    assert_true(loop_run_until(&loop, &came, 10000));
+    assert_null(last.error);
+    struct meter *meter = meter_open(billing, &terms, &calls); // without a credit
+    wait_for(&owner.opened);
+    assert_true(owner.ok);
+    watch_until(meter, &owner.cut);
+    assert_string_equal(owner.cut_reason, "funds");
+    meter_close(meter, 0, "funds");
+    wait_for(&owner.closed);
+    assert_int_equal(owner.price, 0);
+    credit(7, "a", 30 * CREDIT);
+    came = false;
+    wallet_limit(billing,
+                 &(struct billing_operation){.op = SLICE("l"), .account = 7, .type = SLICE("limit"),
+                                             .bucket = SLICE("own"), .life_s = 3},
+                 on_done, NULL);
+    assert_true(loop_run_until(&loop, &came, 10000));
+    terms.sid = SLICE("b:2");
+    meter = meter_open(billing, &terms, &calls);
+    wait_for(&owner.opened);
+    assert_true(owner.ok);
+    watch_until(meter, &owner.cut);
+    assert_string_equal(owner.cut_reason, "daily");
+    meter_close(meter, 0, "daily");
+    wait_for(&owner.closed);
+    assert_int_equal(owner.price, CREDIT); // two of the three were watched before
+    terms.sid = SLICE("b:3");
+    meter_open(billing, &terms, &calls);
+    wait_for(&owner.opened);
+    assert_string_equal(owner.reason, "DAYLIMIT");
+}
+
 static void forget_inside(void *context, const struct meter_opened *opened) {
     on_opened(context, opened);
     meter_forget(meter_find(billing, SLICE("b:1")));
@@ -367,6 +438,8 @@ static void an_owner_may_forget_its_meter_at_any_time(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(credits_run_out_and_the_cut_comes_at_the_last_paid_second),
+        TEST(no_time_passes_in_a_pause),
+        TEST(granted_seconds_come_before_credits_and_a_day_has_an_end),
         TEST(closing_early_returns_what_was_reserved),
         TEST(without_credits_or_with_a_used_sid_nothing_opens),
         TEST(a_silent_viewer_is_charged_to_the_last_evidence_only),

@@ -19,9 +19,10 @@ enum { WALLETS = 4, SESSIONS = 40, OPS = 400, HISTORY = 60, TEXT = 220, ERROR = 
 struct session {
     bool made, closed;
     int wallet;
-    int64_t rate, increment, minimum, free_s, limit, quantum;
+    int64_t rate, increment, minimum, free_s, limit, quantum, off; ///< free_s: without grants
+    int64_t free, paused; ///< with grants; when the pause began, as Redis showed them last
     int64_t t0, upto, lease, due, hold, hb; ///< as Redis showed them last
-    int64_t charged;                        ///< what the outbox says
+    int64_t charged, refunded;              ///< what the outbox says
 };
 
 struct command {
@@ -35,7 +36,10 @@ struct world {
     uint64_t random, seed;
     int64_t now;
     struct session sessions[SESSIONS];
-    struct { int64_t seq, sum, debt, paid, bonus, held, hb; } wallets[WALLETS];
+    struct { int64_t seq, sum, debt, granted, watched, day_limit; } wallets[WALLETS];
+    struct { int64_t moved, debt, refunded, wallet; bool reversed; } ops_done[OPS + 1]; ///< as the outbox says
+    int undone, undone_wallet; ///< the original of the last reversal that was asked for
+    bool grants_end; ///< some grants have an end in this world, so that seconds may vanish
     struct hash ops; ///< outbox keys that were seen
     char last_id[40];
     struct command history[HISTORY]; ///< to be repeated and reordered
@@ -118,10 +122,12 @@ static redisReply *run(struct world *w, const struct command *c, bool kills) {
 
 /// The tariff, written down a second time.
 static int64_t price(const struct session *s, int64_t ms) {
-    int64_t seconds = (ms + 999) / 1000 - s->free_s;
+    int64_t seconds = (ms + 999) / 1000 - s->free;
     if (seconds <= 0) return 0;
+    int64_t rate = s->rate * (10000 - s->off) / 10000;
+    if (rate < 1) rate = 1;
     int64_t steps = (seconds + s->increment - 1) / s->increment;
-    int64_t amount = s->rate * steps * s->increment / 60;
+    int64_t amount = rate * steps * s->increment / 60;
     return amount > s->minimum ? amount : s->minimum;
 }
 
@@ -138,6 +144,41 @@ static const char *text_of(const redisReply *list, const char *name) {
     return "";
 }
 
+/// Seconds in "<op>/<seconds>/<until>/<model> …".
+static int64_t grant_seconds(const char *text) {
+    int64_t sum = 0;
+    for (const char *at = strchr(text, '/'); at; at = strchr(at, '/')) {
+        sum += strtoll(at + 1, NULL, 10);
+        at = strchr(at, ' ');
+        if (!at) break;
+    }
+    return sum;
+}
+
+/// I8: nothing comes back that was not taken, and nothing is undone twice.
+static bool audit_original(struct world *w, const redisReply *fields, int64_t moved) {
+    const char *original = text_of(fields, "x"), *type = text_of(fields, "t");
+    int number = original[0] ? atoi(original + 1) : 0;
+    if (strcmp(type, "refund") == 0 && original[0] == 's') {
+        struct session *s = &w->sessions[number];
+        s->refunded += moved;
+        return s->refunded <= s->charged || wrong(w, "I8: %s gave back more than it took", original);
+    }
+    if (strcmp(type, "refund") == 0) {
+        w->ops_done[number].refunded += moved;
+        return (w->ops_done[number].refunded <= -w->ops_done[number].moved && !w->ops_done[number].reversed) ||
+               wrong(w, "I8: %s gave back more than it took", original);
+    }
+    if (strcmp(type, "reversal") == 0) {
+        int64_t net = moved - integer_of(fields, "d");
+        bool again = w->ops_done[number].reversed || w->ops_done[number].refunded;
+        w->ops_done[number].reversed = true;
+        return (!again && net == w->ops_done[number].debt - w->ops_done[number].moved) ||
+               wrong(w, "I8: %s was not reversed as it was done", original);
+    }
+    return true;
+}
+
 static bool audit_entry(struct world *w, const redisReply *fields) {
     int64_t account = integer_of(fields, "w"), seq = integer_of(fields, "s");
     int64_t moved = integer_of(fields, "p") + integer_of(fields, "b");
@@ -149,6 +190,16 @@ static bool audit_entry(struct world *w, const redisReply *fields) {
     w->wallets[account - 1].sum += moved;
     w->wallets[account - 1].debt += integer_of(fields, "d");
     if (hash_put(&w->ops, slice_of(op), w)) return wrong(w, "%s is in the outbox twice", op);
+    if (op[0] == 'o') {
+        w->ops_done[atoi(op + 1)].moved = moved;
+        w->ops_done[atoi(op + 1)].wallet = account - 1;
+        w->ops_done[atoi(op + 1)].debt = integer_of(fields, "d");
+    }
+    const char *seconds_granted = strstr(text_of(fields, "j"), "\"seconds\":");
+    if (strcmp(text_of(fields, "t"), "grant") == 0) {
+        w->wallets[account - 1].granted += strtoll(seconds_granted + 10, NULL, 10);
+    }
+    if (!audit_original(w, fields, moved)) return false;
     if (strncmp(text_of(fields, "t"), "meter", 5) == 0) {
         w->sessions[atoi(text_of(fields, "x") + 1)].charged -= moved;
     }
@@ -166,7 +217,8 @@ static bool audit_outbox(struct world *w) {
     return fine;
 }
 
-static bool audit_session(struct world *w, int at, int64_t *held, int64_t *hb) {
+static bool audit_session(struct world *w, int at, int64_t *held, int64_t *hb, int64_t *granted,
+                          int64_t *leased) {
     struct session *s = &w->sessions[at];
     redisReply *f = ask(w, "HGETALL b:{03}:s:s%d", at);
     if (f->elements == 0) {
@@ -176,10 +228,16 @@ static bool audit_session(struct world *w, int at, int64_t *held, int64_t *hb) {
     int64_t due = integer_of(f, "due"), hold = integer_of(f, "hold"), bonus = integer_of(f, "hb");
     int64_t upto = integer_of(f, "upto"), lease = integer_of(f, "dl"), t0 = integer_of(f, "t0");
     bool closed = strcmp(text_of(f, "st"), "closed") == 0;
+    int64_t taken = grant_seconds(text_of(f, "gs")), pause = integer_of(f, "pz");
+    int64_t elapsed = s->upto - s->t0, moved = upto - t0 - elapsed;
+    s->free = integer_of(f, "free");
+    if (!s->made) s->upto = s->lease = t0;
     freeReplyObject(f);
-    if (!s->made) {
-        s->made = true;
-        s->t0 = s->upto = s->lease = t0;
+    if (s->free != s->free_s + taken) return wrong(w, "I8: session %d has other free seconds than it was granted", at);
+    if (closed && taken > 0 && s->free > (upto - t0 + 999) / 1000) return wrong(w, "I8: session %d kept granted seconds", at);
+    if (s->made && s->paused > 0 && moved != 0) return wrong(w, "session %d: time passed in a pause", at);
+    if (s->made && s->paused > 0 && pause > 0 && (upto != s->upto || lease != s->lease || due != s->due)) {
+        return wrong(w, "session %d changed in a pause", at);
     }
     if (hold < 0 || bonus < 0 || bonus > hold) return wrong(w, "I2: session %d holds %" PRId64 ", bonus %" PRId64, at, hold, bonus);
     if (upto < s->upto || lease < s->lease || upto > lease) return wrong(w, "I5: session %d went back", at);
@@ -189,6 +247,11 @@ static bool audit_session(struct world *w, int at, int64_t *held, int64_t *hb) {
     if (closed && hold != 0) return wrong(w, "session %d is closed and holds %" PRId64, at, hold);
     if (!closed && due + hold < price(s, lease - t0)) return wrong(w, "session %d has a lease that is not covered", at);
     if (s->closed && (!closed || due != s->due)) return wrong(w, "session %d changed after its close", at);
+    s->made = true;
+    s->t0 = t0;
+    s->paused = pause;
+    *granted += taken;
+    if (!closed) leased[s->wallet] += lease - upto;
     s->closed = closed;
     s->upto = upto;
     s->lease = lease;
@@ -200,10 +263,11 @@ static bool audit_session(struct world *w, int at, int64_t *held, int64_t *hb) {
 
 /// I1 to I6 over everything there is.
 static bool audit(struct world *w) {
-    int64_t held[WALLETS] = {0}, hb[WALLETS] = {0};
+    int64_t held[WALLETS] = {0}, hb[WALLETS] = {0}, leased[WALLETS] = {0};
+    int64_t granted = 0, had = 0;
     if (!audit_outbox(w)) return false;
     for (int i = 0; i < w->session_count; i++) {
-        if (!audit_session(w, i, held, hb)) return false;
+        if (!audit_session(w, i, held, hb, &granted, leased)) return false;
     }
     for (int i = 0; i < w->hold_count; i++) {
         redisReply *f = ask(w, "HGETALL b:{03}:i:o%d", w->holds[i].op);
@@ -218,7 +282,17 @@ static bool audit(struct world *w) {
         int64_t paid = integer_of(f, "paid"), bonus = integer_of(f, "bonus");
         int64_t sum = integer_of(f, "held"), sum_bonus = integer_of(f, "hb");
         int64_t debt = integer_of(f, "debt"), seq = integer_of(f, "seq");
+        int64_t used = integer_of(f, "dused"), today = integer_of(f, "dheld");
+        int64_t site = integer_of(f, "dsite"), own = integer_of(f, "down");
+        granted += grant_seconds(text_of(f, "grants"));
+        had += w->wallets[i].granted;
         freeReplyObject(f);
+        if (today != leased[i]) return wrong(w, "I9: wallet %d leases %" PRId64 " ms, its sessions %" PRId64, i + 1, today, leased[i]);
+        int64_t most = site == 0 || own == 0 ? site + own : site < own ? site : own;
+        if (used + today > w->wallets[i].watched && most > 0 && used + today > most) {
+            return wrong(w, "I9: wallet %d may watch longer than its day", i + 1);
+        }
+        w->wallets[i].watched = used + today;
         if (paid < 0 || bonus < 0 || sum < 0 || debt < 0) {
             return wrong(w, "I1: wallet %d is below zero", i + 1);
         }
@@ -231,6 +305,9 @@ static bool audit(struct world *w) {
         }
         if (debt != w->wallets[i].debt) return wrong(w, "wallet %d owes another sum than was booked", i + 1);
         if (seq != w->wallets[i].seq) return wrong(w, "I6: wallet %d is at change %" PRId64, i + 1, seq);
+    }
+    if (w->grants_end ? granted > had : granted != had) {
+        return wrong(w, "I8: %" PRId64 " seconds were granted, %" PRId64 " are there", had, granted);
     }
     return true;
 }
@@ -287,11 +364,54 @@ static struct command make_hold_operation(struct world *w) {
     return c;
 }
 
+/// Adjustments, reversals, grants and limits.
+static struct command make_staff_operation(struct world *w) {
+    struct command c = {0};
+    char op[32];
+    int wallet = (int)below(w, WALLETS), kind = (int)below(w, 10);
+    bool again = kind >= 3 && kind < 6 && chance(w, 50);
+    int64_t amount = (1 + below(w, 60)) * 100001;
+    if (again) wallet = w->undone_wallet;
+    snprintf(op, sizeof op, "o%d", w->op_count++);
+    if (kind < 3) {
+        keys_of(&c, "fl_adjust", wallet, op);
+        word(&c, "%s%" PRId64, chance(w, 50) ? "-" : "", amount);
+        word(&c, chance(w, 50) ? "paid" : "bonus");
+    } else if (kind < 6) {
+        int original = again ? w->undone : (int)below(w, w->op_count);
+        if (!again && chance(w, 80)) wallet = (int)w->ops_done[original].wallet;
+        c.count = 0;
+        keys_of(&c, "fl_reverse", wallet, op);
+        snprintf(c.words[2], TEXT, "4");
+        c.count -= 2;
+        w->undone = original;
+        w->undone_wallet = wallet;
+        word(&c, "b:{03}:i:o%d", original);
+        word(&c, "%d", wallet + 1);
+        word(&c, "%s", op);
+        word(&c, "o%d", original);
+    } else if (kind < 9) {
+        keys_of(&c, "fl_grant", wallet, op);
+        word(&c, "%" PRId64, 1 + below(w, 40));
+        word(&c, "%" PRId64, w->grants_end && chance(w, 50) ? w->now + 1 + below(w, 60000) : 0);
+        word(&c, chance(w, 50) ? "0" : "9");
+    } else {
+        keys_of(&c, "fl_limit", wallet, op);
+        word(&c, chance(w, 50) ? "site" : "own");
+        word(&c, "%" PRId64, chance(w, 30) ? 0 : 10 + below(w, 400));
+    }
+    word(&c, "because");
+    word(&c, "staff");
+    word(&c, "%" PRId64, w->now);
+    return c;
+}
+
 static struct command make_wallet_operation(struct world *w) {
     struct command c = {0};
     char op[32];
     int wallet = (int)below(w, WALLETS), kind = (int)below(w, 10);
     if (chance(w, 25)) return make_hold_operation(w);
+    if (chance(w, 30)) return make_staff_operation(w);
     if (kind == 9 && !chance(w, 15)) kind = 0; // a chargeback freezes, and frozen wallets do little
     snprintf(op, sizeof op, "o%d", w->op_count++);
     int64_t amount = 1 + below(w, chance(w, 20) ? 400 : 60) * 100001;
@@ -308,6 +428,10 @@ static struct command make_wallet_operation(struct world *w) {
     } else if (kind < 8) {
         int original = (int)below(w, w->op_count);
         bool session = chance(w, 50) && w->session_count > 0;
+        if (!session && chance(w, 50)) {
+            original = w->undone;
+            wallet = w->undone_wallet;
+        }
         keys_of(&c, "fl_refund", wallet, op);
         snprintf(c.words[2], TEXT, "5");
         // The two keys of the original stand before the arguments.
@@ -355,7 +479,9 @@ static struct command make_open(struct world *w) {
     *s = (struct session){.wallet = (int)below(w, WALLETS), .rate = 1 + below(w, 200) * 333331,
                           .increment = increments[below(w, 4)], .limit = limits[below(w, 4)],
                           .minimum = chance(w, 30) ? below(w, 3000000) : 0,
-                          .free_s = chance(w, 30) ? below(w, 12) : 0, .quantum = 1 + below(w, 20)};
+                          .free_s = chance(w, 30) ? below(w, 12) : 0, .quantum = 1 + below(w, 20),
+                          .off = chance(w, 25) ? below(w, 10000) : 0};
+    s->free = s->free_s;
     meter_keys(&c, "fl_open", w->session_count++, s->wallet);
     word(&c, "%" PRId64, s->rate);
     word(&c, "%" PRId64, s->increment);
@@ -364,6 +490,7 @@ static struct command make_open(struct world *w) {
     word(&c, "%" PRId64, s->limit);
     word(&c, "%" PRId64, s->quantum);
     word(&c, "9");
+    word(&c, "%" PRId64, s->off);
     word(&c, "%" PRId64, w->now);
     return c;
 }
@@ -374,7 +501,13 @@ static struct command make_meter_operation(struct world *w) {
     int sid = w->session_count - 1 - (int)below(w, recent);
     const struct session *s = &w->sessions[sid];
     int64_t ago = chance(w, 50) ? 0 : below(w, 20000);
-    if (chance(w, 85)) {
+    int pausing = chance(w, 15) ? 1 + (int)below(w, 4) : 0;
+    if (pausing) {
+        bool begins = chance(w, 50);
+        meter_keys(&c, begins ? "fl_pause" : "fl_resume", sid, s->wallet);
+        if (begins) word(&c, "%" PRId64, ago);
+        word(&c, "%d", pausing);
+    } else if (chance(w, 85)) {
         meter_keys(&c, "fl_tick", sid, s->wallet);
         word(&c, "%" PRId64, ago);
     } else {
@@ -435,7 +568,7 @@ static void world_begin(struct world *w, uint64_t seed, const char *code) {
     hash_free(&w->ops);
     long operations = w->operations, kills = w->kills, refusals = w->refusals;
     *w = (struct world){.server = server, .redis = redis, .random = seed * 0x9E3779B97F4A7C15u + 1,
-                        .seed = seed, .now = 1700000000000, .code = code, .operations = operations,
+                        .seed = seed, .now = 1700000000000, .code = code, .grants_end = seed % 2 == 0, .operations = operations,
                         .kills = kills, .refusals = refusals};
     snprintf(w->last_id, sizeof w->last_id, "0-0");
     freeReplyObject(ask(w, "FLUSHALL"));
@@ -497,9 +630,17 @@ static void broken_copies_of_the_functions_are_caught(void **state) {
         {"a late tick charges again", "at = math.max(s.upto, math.min(at, s.dl))", "at = math.min(at, s.dl)"},
         {"a charge is not capped by the lease", "at = math.max(s.upto, math.min(at, s.dl))", "at = math.max(s.upto, at)"},
         {"rounding by parts", "local amount = math.min(price(s, at - s.t0) - s.due, s.hold)", "local amount = math.min(price(s, at - s.upto), s.hold)"},
-        {"a tick's charge is not told", "if p + b > 0 then\n    s.n", "if p + b > 1000000 then\n    s.n"},
+        {"a tick's charge is not told", "if p + b > 0 then meter_emit", "if p + b > 1000000 then meter_emit"},
         {"a released hold keeps its credits", "w.bonus, w.paid = w.bonus + h.hb, w.paid + h.hold - h.hb", ""},
         {"a hold is captured twice", "if h.st ~= 'held' then return fail('CLOSED', 'the hold is over') end\n  if amount > h.hold then", "if amount > 999999999 then"},
+        {"an operation is reversed twice", "if v[10] then return fail('NOTREFUNDABLE', 'it was reversed already') end", ""},
+        {"what was reversed is refunded", "if v[8] then return fail('NOTREFUNDABLE', 'the original was reversed') end", ""},
+        {"time passes in a pause", "s.t0, s.upto, s.dl, s.pz = s.t0 + passed, s.upto + passed, s.dl + passed, 0", "s.upto, s.dl, s.pz = s.upto + passed, s.dl + passed, 0"},
+        {"granted seconds do not come back", "if #back > 0 then w.grants =", "if #back > 99 then w.grants ="},
+        {"granted seconds are not used up", "sum, g.left = sum + some, g.left - some", "sum = sum + some"},
+        {"a day has no end", "if wanted > reach then wanted, s.why = reach, 'daily' end", ""},
+        {"a percentage is forgotten", "math.max(divide(s.list * (10000 - s.off), 10000), 1)", "s.list"},
+        {"a tick in a pause charges", "if s.st ~= 'open' or s.pz > 0 then return meter_reply", "if s.st ~= 'open' then return meter_reply"},
         {"bonus is held as paid", "s.hold, s.hb, s.dl = s.hold + more, s.hb + b, s.t0 + wanted", "s.hold, s.hb, s.dl = s.hold + more, s.hb, s.t0 + wanted"},
     };
     for (size_t i = 0; i < sizeof mutants / sizeof *mutants; i++) {

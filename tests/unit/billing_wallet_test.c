@@ -369,9 +369,90 @@ static void without_redis_every_operation_says_so(void **state) {
     assert_int_equal(billing_error_fault(outcome.error), BILLING_SERVICE);
 }
 
+static void adjust(int64_t amount, const char *op, const char *reason, struct outcome *outcome) {
+    *outcome = (struct outcome){0};
+    wallet_adjust(billing,
+                  &(struct billing_operation){.op = slice_of(op), .account = 7, .amount = amount,
+                                              .bucket = SLICE("paid"), .type = SLICE("adjustment"),
+                                              .reason = slice_of(reason), .actor = SLICE("account:1")},
+                  on_done, outcome);
+    assert_true(loop_run_until(&loop, &outcome->came, 10000));
+}
+
+static void staff_adjusts_both_ways_with_a_reason_and_never_below_zero(void **state) {
+    (void)state;
+    struct outcome outcome;
+    adjust(5, "a", "sorry", &outcome);
+    assert_string_equal(outcome.error, "");
+    adjust(-3, "b", "too much", &outcome);
+    assert_int_equal(outcome.result.balance.paid, 2);
+    adjust(-3, "c", "too much", &outcome);
+    assert_string_equal(outcome.error, "NOFUNDS");
+    adjust(-1, "d", " ", &outcome);
+    assert_string_equal(outcome.error, "BADREASON");
+    adjust(0, "e", "nothing", &outcome);
+    assert_string_equal(outcome.error, "BADAMOUNT");
+    adjust(-3, "a", "sorry", &outcome);
+    assert_string_equal(outcome.error, "DUPLICATE");
+    adjust(5, "a", "sorry", &outcome);
+    assert_true(outcome.result.repeated);
+    assert_int_equal(outcome.result.balance.paid, 2);
+}
+
+static void a_reversal_undoes_the_whole_once(void **state) {
+    (void)state;
+    struct outcome outcome;
+    adjust(5, "a", "sorry", &outcome);
+    struct billing_operation undo = {.op = SLICE("r"), .account = 7, .original = SLICE("a"),
+                                     .type = SLICE("reversal"), .actor = SLICE("account:1")};
+    outcome = (struct outcome){0};
+    wallet_reverse(billing, &undo, on_done, &outcome);
+    assert_true(loop_run_until(&loop, &outcome.came, 10000));
+    assert_string_equal(outcome.error, "");
+    assert_int_equal(outcome.result.balance.paid, 0);
+    undo.op = SLICE("r2");
+    outcome = (struct outcome){0};
+    wallet_reverse(billing, &undo, on_done, &outcome);
+    assert_true(loop_run_until(&loop, &outcome.came, 10000));
+    assert_string_equal(outcome.error, "NOTREFUNDABLE");
+}
+
+static void what_redis_forgot_can_be_told_again_and_refunded(void **state) {
+    (void)state;
+    struct outcome outcome;
+    adjust(5, "a", "sorry", &outcome);
+    struct billing_memory memory = {.op = SLICE("old"), .account = 7, .type = SLICE("tip"), .payee = 3,
+                                    .paid = 4, .bonus = 2, .refunded_paid = 1, .at_ms = 1700000000000,
+                                    .seq = 2};
+    outcome = (struct outcome){0};
+    wallet_remember(billing, &memory, on_done, &outcome);
+    assert_true(loop_run_until(&loop, &outcome.came, 10000));
+    assert_string_equal(outcome.error, "STALE");
+    memory.seq = 1;
+    outcome = (struct outcome){0};
+    wallet_remember(billing, &memory, on_done, &outcome);
+    assert_true(loop_run_until(&loop, &outcome.came, 10000));
+    assert_string_equal(outcome.error, "");
+    struct billing_operation back = {.op = SLICE("back"), .account = 7, .original = SLICE("old"),
+                                     .type = SLICE("refund"), .amount = 6};
+    outcome = (struct outcome){0};
+    wallet_refund(billing, &back, on_done, &outcome);
+    assert_true(loop_run_until(&loop, &outcome.came, 10000));
+    assert_string_equal(outcome.error, "TOOMUCH"); // one of the six came back already
+    back.amount = 0;
+    outcome = (struct outcome){0};
+    wallet_refund(billing, &back, on_done, &outcome);
+    assert_true(loop_run_until(&loop, &outcome.came, 10000));
+    assert_int_equal(outcome.result.paid, 3);
+    assert_int_equal(outcome.result.bonus, 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(staff_adjusts_both_ways_with_a_reason_and_never_below_zero),
+        TEST(a_reversal_undoes_the_whole_once),
+        TEST(what_redis_forgot_can_be_told_again_and_refunded),
         TEST(a_credit_with_the_same_key_counts_once),
         TEST(a_key_used_for_something_else_is_refused),
         TEST(bad_input_gets_a_name_and_changes_nothing),

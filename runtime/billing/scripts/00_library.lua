@@ -1,5 +1,5 @@
 #!lua name=footlight_billing
--- version 1
+-- version 2
 -- Raise the number above with every change of these files: an older binary leaves a newer library
 -- alone (runtime/redis/functions.c). All files of this folder are one chunk, in order of names.
 --
@@ -15,6 +15,8 @@ local MOST_SESSION = 86400   -- seconds
 local OP_LIFE = 7 * 86400
 local CLOSED_LIFE = 86400
 local STALE_MS = 90000
+local PAUSE_MS = 600000      -- the longest pause of a meter
+local DAY_MS = 86400000
 
 local function fail(code, text)
   return redis.error_reply(code .. ' ' .. text)
@@ -35,6 +37,12 @@ local function integer(text, least, most)
   local number = tonumber(text)
   if number < least or number > most then return nil end
   return number
+end
+
+-- As integer, of something that may be left out.
+local function optional(text, least, most, otherwise)
+  if text == nil or text == '' then return otherwise end
+  return integer(text, least, most)
 end
 
 local function is_key(text)

@@ -1,13 +1,19 @@
 -- A wallet: what may be spent (paid, bonus), what meters have reserved (held, of which hb is bonus),
--- what is owed after a chargeback (debt), and the number of its last change.
+-- what is owed after a chargeback (debt), and the number of its last change. For meters: free seconds
+-- that were granted (15_allowance.lua), and how long a day may be watched, in milliseconds: by the
+-- site's word (dsite) and by the viewer's own (down), 0 for no limit; how much of `day` was watched
+-- (dused) and is covered by the leases of open sessions (dheld).
 
 local function wallet_read(key)
-  local v = redis.call('HMGET', key, 'paid', 'bonus', 'held', 'hb', 'seq', 'frozen', 'debt')
+  local v = redis.call('HMGET', key, 'paid', 'bonus', 'held', 'hb', 'seq', 'frozen', 'debt',
+    'grants', 'dsite', 'down', 'day', 'dused', 'dheld')
   return {
     key = key,
     paid = tonumber(v[1]) or 0, bonus = tonumber(v[2]) or 0,
     held = tonumber(v[3]) or 0, hb = tonumber(v[4]) or 0,
     seq = tonumber(v[5]) or 0, frozen = v[6] == '1', debt = tonumber(v[7]) or 0,
+    grants = v[8] or '', dsite = tonumber(v[9]) or 0, down = tonumber(v[10]) or 0,
+    day = tonumber(v[11]) or 0, dused = tonumber(v[12]) or 0, dheld = tonumber(v[13]) or 0,
   }
 end
 
@@ -15,6 +21,13 @@ local function wallet_write(w)
   redis.call('HSET', w.key, 'paid', text_of(w.paid), 'bonus', text_of(w.bonus),
     'held', text_of(w.held), 'hb', text_of(w.hb), 'seq', text_of(w.seq),
     'frozen', w.frozen and '1' or '0', 'debt', text_of(w.debt))
+end
+
+-- Of a meter's operation, which changes these as well.
+local function wallet_write_day(w)
+  redis.call('HSET', w.key, 'grants', w.grants, 'day', text_of(w.day), 'dused', text_of(w.dused),
+    'dheld', text_of(w.dheld))
+  wallet_write(w)
 end
 
 -- The first seven numbers of every answer.
@@ -31,9 +44,11 @@ local function emit(out, w, account, kind, op, at, p, b, d, more)
     'p', text_of(p), 'b', text_of(b), 'd', text_of(d),
   }
   for i = 1, #more, 2 do
-    if more[i + 1] ~= '' and more[i + 1] ~= '0' then
-      entry[#entry + 1] = more[i]
-      entry[#entry + 1] = more[i + 1]
+    local name, value = more[i], more[i + 1]
+    -- The totals of a sale say something when they are 0.
+    if value ~= '' and (value ~= '0' or name == 'tp' or name == 'tb') then
+      entry[#entry + 1] = name
+      entry[#entry + 1] = value
     end
   end
   redis.call('XADD', out, '*', unpack(entry))
@@ -143,22 +158,23 @@ local function refund(keys, args)
   local w = wallet_read(keys[1])
   if known then return wallet_reply(w, known.p, known.b, known.d, 1) end
   local from, of = keys[4], nil
-  local v = redis.call('HMGET', from, 'p', 'b', 'rp', 'rb', 'y', 'at', 'c')
+  local v = redis.call('HMGET', from, 'p', 'b', 'rp', 'rb', 'y', 'at', 'c', 'rev')
   if v[1] then
     if string.find(v[7], '^debit ' .. account .. ' ') == nil then
       return fail('NOTREFUNDABLE', 'the original took nothing from this wallet')
     end
+    if v[8] then return fail('NOTREFUNDABLE', 'the original was reversed') end
     of = { p = -tonumber(v[1]), b = -tonumber(v[2]), rp = tonumber(v[3]), rb = tonumber(v[4]),
       payee = v[5], at = v[6] }
   else
     from = keys[5]
-    v = redis.call('HMGET', from, 'due', 'dueb', 'rp', 'rb', 'payee', 't0', 'w', 'st')
+    v = redis.call('HMGET', from, 'due', 'dueb', 'rp', 'rb', 'payee', 'began', 'w', 'st', 't0')
     if not v[1] or v[7] ~= account then
       return fail('NOORIGINAL', 'the original operation is not known any more')
     end
     if v[8] ~= 'closed' then return fail('NOTREFUNDABLE', 'the session is still open') end
     of = { p = tonumber(v[1]) - tonumber(v[2]), b = tonumber(v[2]), rp = tonumber(v[3]) or 0,
-      rb = tonumber(v[4]) or 0, payee = v[5], at = v[6] }
+      rb = tonumber(v[4]) or 0, payee = v[5], at = v[6] or v[9] }
   end
   local left_p, left_b = of.p - of.rp, of.b - of.rb
   local amount = asked == 0 and left_p + left_b or asked
@@ -173,7 +189,8 @@ local function refund(keys, args)
   local at = now_ms(args[7])
   w.paid, w.bonus = w.paid + p, w.bonus + b
   emit(keys[2], w, account, 'refund', op, at, p, b, 0,
-    { 'y', of.payee, 'c', actor, 'r', reason, 'x', original, 'xt', of.at })
+    { 'y', of.payee, 'c', actor, 'r', reason, 'x', original, 'xt', of.at,
+      'tp', text_of(left_p - p), 'tb', text_of(left_b - b) })
   wallet_write(w)
   redis.call('HSET', from, 'rp', text_of(of.rp + p), 'rb', text_of(of.rb + b))
   op_remember(keys[3], content, p, b, 0, 'refund', of.payee, at)
@@ -258,7 +275,8 @@ local function restore(keys, args)
   end
   w.paid, w.bonus, w.debt, w.seq = numbers[2], numbers[3], numbers[4], numbers[5]
   w.held, w.hb, w.frozen = 0, 0, args[6] == '1'
-  wallet_write(w)
+  w.dheld = 0
+  wallet_write_day(w)
   if epoch > (tonumber(redis.call('GET', keys[3])) or 0) then redis.call('SET', keys[3], args[7]) end
   return wallet_reply(w, 0, 0, 0, 0)
 end
