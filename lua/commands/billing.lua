@@ -4,7 +4,10 @@ local billing = require "runtime.billing"
 local command = require "footlight.command"
 local accounts = require "store.accounts"
 local ledger = require "store.ledger"
+local models = require "store.models"
 local proof = require "store.ledger_proof"
+local periods = require "store.ledger_periods"
+local reconciliation = require "store.reconciliation"
 local task = require "runtime.task"
 
 local PAGE = 500
@@ -38,27 +41,6 @@ local function all_accounts()
   return list
 end
 
--- What is wrong with one wallet: nil, or "waiting" when the ledger has not come that far, or a sentence.
-local function compare(wallet)
-  local booked = ledger.wallet(wallet.account, wallet.seq)
-  if booked.seq < wallet.seq then return "waiting", booked end
-  if booked.changes ~= wallet.seq then
-    return ("the ledger has %d of %d changes"):format(booked.changes, wallet.seq), booked
-  end
-  if wallet.paid < 0 or wallet.bonus < 0 or wallet.held < 0 then return "an amount is below zero", booked end
-  if wallet.paid + wallet.bonus + wallet.held ~= booked.paid + booked.bonus then
-    return "the balance differs", booked
-  end
-  if wallet.debt ~= booked.debt then return "the debt differs", booked end
-  local newest = ledger.wallet(wallet.account)
-  if newest.seq > wallet.seq then
-    -- Changes that came after Redis was read are right; a wallet that stands still behind is not.
-    local again = billing.wallet(wallet.account)
-    if again.seq < newest.seq then return "Redis has forgotten changes that the ledger has", newest end
-  end
-  return nil
-end
-
 local function compare_all(wait)
   local differences, todo = {}, all_accounts()
   local function note(wallet, problem, booked)
@@ -68,7 +50,7 @@ local function compare_all(wait)
   local late = {}
   for _, id in ipairs(todo) do
     local wallet = billing.wallet(id)
-    local problem, booked = compare(wallet)
+    local problem, booked = reconciliation.compare(wallet)
     if problem == "waiting" then
       late[#late + 1] = { wallet, booked }
     elseif problem then
@@ -81,7 +63,7 @@ local function compare_all(wait)
     local still = {}
     for _, item in ipairs(late) do
       -- Against the wallet as it was read: the ledger catches up with that moment.
-      local problem, booked = compare(item[1])
+      local problem, booked = reconciliation.compare(item[1])
       if problem == "waiting" then
         still[#still + 1] = { item[1], booked }
       elseif problem then
@@ -115,10 +97,10 @@ local function reconcile(options, out)
   local found = {
     wallets = count, differences = differences, unbalanced = ledger.unbalanced(SHOWN),
     wrong_balances = ledger.wrong_balances(SHOWN), quarantined = ledger.quarantined(SHOWN),
-    shards_behind = shards_behind(),
+    shards_behind = shards_behind(), orders = reconciliation.orders(SHOWN),
   }
   found.ok = #differences == 0 and #found.unbalanced == 0 and #found.wrong_balances == 0
-    and #found.quarantined == 0
+    and #found.quarantined == 0 and #found.orders == 0
   local lines = {}
   local show = command.show_credits
   for i = 1, math.min(#differences, SHOWN) do
@@ -136,6 +118,10 @@ local function reconcile(options, out)
   for _, row in ipairs(found.quarantined) do
     lines[#lines + 1] = ("outbox entry %d:%d-%d was set aside: %s"):format(row.shard, row.stream_ms, row.stream_n,
       row.reason)
+  end
+  for _, row in ipairs(found.orders) do
+    lines[#lines + 1] = ("order %s of account %d is %s over %s, the ledger has %s"):format(row.public_id,
+      row.account_id, row.state, show(row.credits), row.paid and show(row.paid - row.debt) or "nothing")
   end
   for _, shard in ipairs(found.shards_behind) do
     lines[#lines + 1] = ("shard %d: Redis has forgotten entries that the ledger has"):format(shard)
@@ -158,7 +144,10 @@ local function rebuild(_, out)
         account = row.id, paid = booked.paid, bonus = booked.bonus, debt = booked.debt, seq = booked.seq,
         frozen = ledger.frozen(row.id), epoch = epochs[shard],
       }
-      if not wallet.repeated then rebuilt = rebuilt + 1 end
+      if not wallet.repeated then
+        rebuilt = rebuilt + 1
+        ledger.restart(shard, epochs[shard])
+      end
     end
   until #page < PAGE
   out:result({ rebuilt = rebuilt }, ("%d wallets were behind the ledger and are rebuilt"):format(rebuilt))
@@ -182,10 +171,14 @@ local function is_day(text) return text:match "^%d%d%d%d%-%d%d%-%d%d$" ~= nil en
 
 local function statement(options, out, name)
   local from, to = options.from or "2000-01-01", options.to or "2999-01-01"
+  if options.month then from, to = periods.bounds(options.month) end
+  if not from then return out:fail(command.USAGE, "a month is written YYYY-MM") end
   if not is_day(from) or not is_day(to) then return out:fail(command.USAGE, "days are written YYYY-MM-DD") end
-  local account = accounts.by_name(name)
-  if not account then return out:fail(command.NOT_FOUND, ("there is no account '%s'"):format(name)) end
-  local found = proof.statement("account", account.id, from, to)
+  local owner = options.model and models.by_slug(name) or not options.model and accounts.by_name(name)
+  if not owner then
+    return out:fail(command.NOT_FOUND, ("there is no %s '%s'"):format(options.model and "model" or "account", name))
+  end
+  local found = proof.statement(options.model and "model" or "account", owner.id, from, to)
   local show, lines = command.show_credits, {}
   lines[1] = ("%-19s  %-14s %-14s %14s"):format("opening", "", "", show(found.opening))
   for _, line in ipairs(found.lines) do
@@ -197,6 +190,46 @@ local function statement(options, out, name)
   return command.OK
 end
 
+local function close(_, out, month)
+  local row, reason = periods.close(month, "command")
+  if not row then return out:fail(command.FAILED, ("%s is not closed: %s"):format(month, reason)) end
+  local lines = { ("%s is closed with %d transactions"):format(month, row.txns) }
+  for _, total in ipairs(row.totals) do
+    lines[#lines + 1] = ("%-8s %-18s %s %16s %16s"):format(total.owner_type, total.kind, total.currency,
+      command.show_credits(total.moved), command.show_credits(total.closing))
+  end
+  out:result(row, table.concat(lines, "\n"))
+  return command.OK
+end
+
+local function basis_points(out, text)
+  if text == nil or text == "default" then return nil end
+  local bp = text:find "^%d+$" and math.tointeger(tonumber(text))
+  if not bp or bp > 10000 then
+    out:stop(command.USAGE, ("'%s' is no share: 0 to 10000 basis points, or default"):format(text))
+  end
+  return bp
+end
+
+local function split(options, out, slug)
+  local model = models.by_slug(slug)
+  if not model then return out:fail(command.NOT_FOUND, ("there is no model '%s'"):format(slug)) end
+  if options.paid or options.bonus then
+    if not options.reason or not options.reason:find "%S" then
+      return out:fail(command.USAGE, "--reason is missing: it stays in the history")
+    end
+    periods.set_split(model.id, basis_points(out, options.paid), basis_points(out, options.bonus), "command",
+      options.reason)
+  end
+  local lines, history = {}, periods.splits_of(model.id)
+  for i, row in ipairs(history) do
+    lines[i] = ("%s  paid %s  bonus %s  %s"):format(tostring(row.valid_from):sub(1, 19), row.paid_bp or "default",
+      row.promo_bp or "default", row.reason)
+  end
+  out:result(history, #lines > 0 and table.concat(lines, "\n") or "the shares of the settings")
+  return command.OK
+end
+
 return command.define {
   name = "billing", summary = "compare wallets with the ledger; rebuild them from it; statements",
   commands = {
@@ -205,7 +238,12 @@ return command.define {
       run = reconcile },
     { "verify", summary = "recompute the chain of hashes over all that was booked", run = verify },
     { "statement", summary = "what explains an account's balance", arguments = { "NAME" },
-      options = { { "--from DAY", "YYYY-MM-DD, UTC" }, { "--to DAY", "not included" } }, run = statement },
+      options = { { "--from DAY", "YYYY-MM-DD, UTC" }, { "--to DAY", "not included" },
+        { "--month MONTH", "YYYY-MM" }, { "--model", "NAME is a model's slug" } }, run = statement },
+    { "close", summary = "close a month for good", arguments = { "MONTH" }, run = close },
+    { "split", summary = "a model's own shares, from now on", arguments = { "SLUG" },
+      options = { { "--paid BP", "of paid credits, in basis points; or default" },
+        { "--bonus BP", "of bonus credits" }, { "--reason TEXT", "why; stays in the history" } }, run = split },
     { "rebuild", summary = "set wallets that Redis forgot to what the ledger says", run = rebuild },
   },
 }

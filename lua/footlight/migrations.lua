@@ -17,7 +17,8 @@ local grants = {
   ledger_txns = "SELECT, INSERT", ledger_entries = "SELECT, INSERT", ledger_batches = "SELECT, INSERT",
   ledger_quarantine = "SELECT, INSERT, UPDATE", ledger_cursors = "SELECT, INSERT, UPDATE",
   wallets = "SELECT, INSERT", wallet_balances = "SELECT, INSERT, UPDATE", tips = "SELECT, INSERT",
-  settings = "SELECT, INSERT", audit_log = "SELECT, INSERT", audit_head = "SELECT, UPDATE",
+  settings = "SELECT, INSERT",
+  revenue_splits = "SELECT, INSERT", ledger_periods = "SELECT, INSERT", audit_log = "SELECT, INSERT", audit_head = "SELECT, UPDATE",
   schema_migrations = "SELECT",
 }
 local all_rights = "SELECT, INSERT, UPDATE, DELETE"

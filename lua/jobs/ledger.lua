@@ -10,6 +10,7 @@ local task = require "runtime.task"
 local BATCH = 500
 local IDLE_SECONDS = 0.25
 local TROUBLE_SECONDS = 1
+local IDLE_LOOKS = 20 -- idle rounds between two looks at the cursors
 
 local booked = metrics.counter("footlight_ledger_booked_total", "Outbox entries that were booked.")
 local duplicates = metrics.counter("footlight_ledger_duplicates_total", "Entries that were booked already.")
@@ -67,9 +68,16 @@ local function flush_shard(shard, cursor)
     if #entries < BATCH then break end
   end
   -- Also what a crash between the commit and this left behind.
-  if ms > 0 then billing.outbox.trim(shard, ms, n) end
+  if ms > 0 and not ledger.backup_runs() then billing.outbox.trim(shard, ms, n) end
   return any
 end
+
+local function is_behind(shard, cursor)
+  return shard.last_ms < cursor.stream_ms
+    or shard.last_ms == cursor.stream_ms and shard.last_n < cursor.stream_n
+end
+
+local idle = 0
 
 --- Books everything that is there now. Returns how many shards had something.
 function flusher.flush()
@@ -77,14 +85,13 @@ function flusher.flush()
   local shards = billing.outbox.look()
   for _, shard in ipairs(shards) do entries = entries + shard.length end
   waiting:set(entries)
-  if entries == 0 then return 0 end
+  -- With nothing to book, the cursors are looked at now and then only.
+  idle = entries == 0 and idle + 1 or 0
+  if entries == 0 and idle % IDLE_LOOKS ~= 1 then return 0 end
   local cursors = ledger.cursors()
   for _, shard in ipairs(shards) do
     local cursor = cursors[shard.shard]
-    if shard.last_ms < cursor.stream_ms
-      or shard.last_ms == cursor.stream_ms and shard.last_n < cursor.stream_n then
-      behind = behind + 1
-    end
+    if is_behind(shard, cursor) then behind = behind + 1 end
     if shard.length > 0 then
       flush_shard(shard.shard, cursor)
       busy = busy + 1

@@ -33,9 +33,10 @@ local known_sql = [[
 
 local txns_sql = [[
   INSERT INTO ledger_txns (idem_key, type, ref_type, ref_id, actor, reason, detail, occurred_at, shard,
-                           epoch, stream_ms, stream_n, account_id, wseq)
+                           epoch, stream_ms, stream_n, account_id, wseq, reverses_id)
   SELECT op, type, ref_type, ref_id, actor, LEFT(reason, 200), detail, FROM_UNIXTIME(at / 1000), shard,
-         epoch, stream_ms, stream_n, account, seq
+         epoch, stream_ms, stream_n, account, seq,
+         (SELECT o.id FROM ledger_txns o WHERE o.idem_key = e.reverses)
   FROM JSON_TABLE(?, '$[*]' COLUMNS (
     i FOR ORDINALITY,
     op VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin PATH '$.op',
@@ -46,7 +47,8 @@ local txns_sql = [[
     detail VARCHAR(8000) PATH '$.detail', at BIGINT UNSIGNED PATH '$.at',
     shard INT UNSIGNED PATH '$.shard', epoch INT UNSIGNED PATH '$.epoch',
     stream_ms BIGINT UNSIGNED PATH '$.stream_ms', stream_n BIGINT UNSIGNED PATH '$.stream_n',
-    account BIGINT UNSIGNED PATH '$.account', seq BIGINT UNSIGNED PATH '$.seq')) AS e
+    account BIGINT UNSIGNED PATH '$.account', seq BIGINT UNSIGNED PATH '$.seq',
+    reverses VARCHAR(160) CHARACTER SET ascii COLLATE ascii_bin PATH '$.reverses')) AS e
   ORDER BY i
   RETURNING id, idem_key]]
 
@@ -107,7 +109,8 @@ local function lock_balances(tx, ids)
   return balances
 end
 
---- The model's shares at a moment (ms), from the settings' history.
+--- The shares of a model (an id; nil: any) at a moment (ms): its own, else those of the settings, as they
+-- were then. The numbers that came first in the settings count from the beginning of time.
 function ledger.splits(tx)
   local rows = (tx or db).rows([[
     SELECT name, CAST(JSON_VALUE(value, '$') AS SIGNED) AS bp,
@@ -121,8 +124,25 @@ function ledger.splits(tx)
     end
     return found or 0
   end
-  return function(ms)
-    return { paid_bp = at("billing.split_paid_bp", ms), promo_bp = at("billing.split_promo_bp", ms) }
+  local models = {}
+  local function own(model)
+    if not models[model] then
+      models[model] = (tx or db).rows([[
+        SELECT paid_bp, promo_bp, CAST(ROUND(UNIX_TIMESTAMP(valid_from) * 1000) AS SIGNED) AS since
+        FROM revenue_splits WHERE model_id = ? ORDER BY valid_from DESC]], model)
+    end
+    return models[model]
+  end
+  return function(ms, model)
+    local found = {}
+    for _, row in ipairs((model or 0) ~= 0 and own(model) or {}) do
+      if row.since <= ms then
+        found = row
+        break
+      end
+    end
+    return { paid_bp = found.paid_bp or at("billing.split_paid_bp", ms),
+      promo_bp = found.promo_bp or at("billing.split_promo_bp", ms) }
   end
 end
 
@@ -187,6 +207,8 @@ local function sift(tx, shard, epoch, entries, counts)
   local no_account = strangers(tx, accounts_sql, accounts)
   local no_model = strangers(tx, models_sql, models)
   local splits, fresh = ledger.splits(tx), {}
+  local closed = tx.one([[
+    SELECT CAST(COALESCE(UNIX_TIMESTAMP(MAX(ends)), 0) * 1000 AS SIGNED) AS ms FROM ledger_periods]]).ms
   for _, entry in ipairs(entries) do
     local booked = by_op[entry.op] or by_place[entry.account .. ":" .. entry.seq]
     local problem, its
@@ -196,8 +218,10 @@ local function sift(tx, shard, epoch, entries, counts)
       problem = "is of an account that does not exist"
     elseif no_model[entry.payee or 0] then
       problem = "is for a model that does not exist"
+    elseif entry.at < closed then
+      problem = "is of a month that is closed"
     else
-      its, problem = legs.of(entry, splits(legs.split_at(entry)))
+      its, problem = legs.of(entry, splits(legs.split_at(entry), entry.payee))
     end
     if its then
       fresh[#fresh + 1] = { entry = entry, legs = its }
@@ -217,7 +241,7 @@ end
 
 local function reference(entry)
   if entry.type == "meter" or entry.type == "meter_close" then return "session", entry.ref end
-  if entry.type == "refund" then return "operation", entry.ref end
+  if entry.type == "refund" or entry.type == "reversal" then return "operation", entry.ref end
   local order = entry.op:match "^order:([^:]+)"
   if order then return "order", order end
   if (entry.payee or 0) ~= 0 then return "model", tostring(entry.payee) end
@@ -233,14 +257,18 @@ local function txn_row(shard, epoch, entry)
     actor = entry.actor or "system", reason = reason, at = entry.at, shard = shard, epoch = epoch,
     stream_ms = entry.stream_ms, stream_n = entry.stream_n, account = entry.account, seq = entry.seq,
     detail = json.encode { paid = entry.paid, bonus = entry.bonus, debt = entry.debt, payee = entry.payee,
-      elapsed_ms = entry.elapsed_ms, total = entry.total, extra = extra or nil },
+      elapsed_ms = entry.elapsed_ms, total = entry.total, ref_at = entry.ref_at, of_type = entry.of_type,
+      extra = extra or nil },
+    reverses = entry.type == "reversal" and entry.ref or nil,
   }
 end
 
 local function insert(tx, shard, epoch, fresh)
-  local rows, wanted, seen, ids = {}, {}, {}, {}
-  for i, item in ipairs(fresh) do
-    rows[i] = txn_row(shard, epoch, item.entry)
+  -- Reversals come behind what they reverse, which they name.
+  local rows, reversals, wanted, seen, ids = {}, {}, {}, {}, {}
+  for _, item in ipairs(fresh) do
+    local list_of = item.entry.type == "reversal" and reversals or rows
+    list_of[#list_of + 1] = txn_row(shard, epoch, item.entry)
     for _, leg in ipairs(item.legs) do
       local name = wallet_name(leg)
       if not seen[name] then
@@ -249,7 +277,9 @@ local function insert(tx, shard, epoch, fresh)
       end
     end
   end
-  for _, row in ipairs(tx.rows(txns_sql, list(rows))) do ids[row.idem_key] = row.id end
+  for _, some in ipairs { rows, reversals } do
+    for _, row in ipairs(#some > 0 and tx.rows(txns_sql, list(some)) or {}) do ids[row.idem_key] = row.id end
+  end
   local wallets = wallets_of(tx, wanted)
   local balances = lock_balances(tx, wallets)
   local lines, tips, changed = {}, {}, {}
@@ -356,6 +386,19 @@ function ledger.cursors()
     found[row.shard] = row
   end
   return found
+end
+
+--- A shard that was rebuilt begins a new stream: its cursor, too.
+function ledger.restart(shard, epoch)
+  db.exec([[
+    UPDATE ledger_cursors SET epoch = ?, stream_ms = 0, stream_n = 0, updated_at = UTC_TIMESTAMP(6)
+    WHERE shard = ? AND epoch < ?]], epoch, shard, epoch)
+end
+
+--- Whether a backup is being made: then what is booked stays in the outbox, too, so that a copy of Redis
+-- that is made after the copy of the database has everything which that one lacks.
+function ledger.backup_runs()
+  return db.one("SELECT IS_USED_LOCK('footlight.backup') IS NOT NULL AS held").held == 1
 end
 
 local wallet_sql = [[

@@ -1,0 +1,52 @@
+--- Redis against the ledger, wallet by wallet, and orders against what was booked for them, while
+-- everything runs.
+local billing = require "runtime.billing"
+local db = require "runtime.db"
+local ledger = require "store.ledger"
+
+local reconciliation = {}
+
+--- What is wrong with one wallet as it was read: nil, or "waiting" when the ledger has not come that far, or
+-- a sentence; and what the ledger has.
+function reconciliation.compare(wallet)
+  local booked = ledger.wallet(wallet.account, wallet.seq)
+  if booked.seq < wallet.seq then return "waiting", booked end
+  if booked.changes ~= wallet.seq then
+    return ("the ledger has %d of %d changes"):format(booked.changes, wallet.seq), booked
+  end
+  if wallet.paid < 0 or wallet.bonus < 0 or wallet.held < 0 then return "an amount is below zero", booked end
+  if wallet.paid + wallet.bonus + wallet.held ~= booked.paid + booked.bonus then
+    return "the balance differs", booked
+  end
+  if wallet.debt ~= booked.debt then return "the debt differs", booked end
+  local newest = ledger.wallet(wallet.account)
+  if newest.seq > wallet.seq then
+    -- Changes that came after Redis was read are right; a wallet that stands still behind is not.
+    local again = billing.wallet(wallet.account)
+    if again.seq < newest.seq then return "Redis has forgotten changes that the ledger has", newest end
+  end
+  return nil
+end
+
+--- Purchases that disagree with their orders: credited ones of which the ledger has nothing or another sum,
+-- and booked ones whose order was not paid. At most `count`; orders younger than a minute may be on the way.
+function reconciliation.orders(count)
+  return db.rows([[
+    SELECT o.public_id, o.account_id, o.state, o.credits, CAST(JSON_VALUE(t.detail, '$.paid') AS SIGNED) AS paid,
+           CAST(JSON_VALUE(t.detail, '$.debt') AS SIGNED) AS debt
+    FROM orders o LEFT JOIN ledger_txns t ON t.idem_key = CONCAT('order:', o.public_id)
+    WHERE o.updated_at < UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND (
+      (o.credited_at IS NOT NULL AND (t.id IS NULL OR t.account_id <> o.account_id
+        OR JSON_VALUE(t.detail, '$.paid') - JSON_VALUE(t.detail, '$.debt') <> o.credits))
+      OR (o.paid_at IS NULL AND t.id IS NOT NULL))
+    ORDER BY o.id LIMIT ?]], count)
+end
+
+--- The keys of an account's last entries, for the log.
+function reconciliation.entries(account, count)
+  local keys = {}
+  for i, row in ipairs(ledger.history(account, count)) do keys[i] = row.idem_key end
+  return keys
+end
+
+return reconciliation
