@@ -18,10 +18,9 @@ local frame_rates = { 15, 24, 25, 30, 60 }
 local said = {
   "camera_denied", "camera_missing", "camera_busy", "unsupported", "device", "connecting", "live", "waiting",
   "reconnecting", "ended", "gave_up", "slow", "lowered", "level_none", "level_quiet", "level_good", "level_loud",
-  "state_live", "state_starting", "state_grace", "state_offline", "behind", "keeps_up", "seen_as",
+  "state_live", "state_starting", "state_grace", "state_offline", "behind", "keeps_up",
   "close_4002", "close_4003", "close_4004", "close_4005", "close_4006", "close_4007", "close_4008", "close_4009",
-  "close_4010", "advice_keyframe_gap", "advice_codec", "advice_no_video", "advice_no_audio", "advice_low_kbit",
-  "advice_high_kbit", "advice_low_fps", "advice_dropped", "advice_late",
+  "close_4010",
 }
 
 local function model_of(req)

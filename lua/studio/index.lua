@@ -86,8 +86,9 @@ local function page(req, model, shown, status)
   local slot = "studio.key:" .. model.id .. ":" .. tostring(req.session and req.session.id)
   local new_key = cache.get(slot)
   if new_key then cache.delete(slot) end
+  local now = live.of(model.slug)
   return req:render("studio/index", {
-    model = model, banner = banner_of(model, live.of(model.slug), t),
+    model = model, state = now.state, banner = banner_of(model, now, t),
     checklist = checklist_of(model, room, key, req), key = key, new_key = new_key,
     approved = model.state == "approved",
     publish_url = config.get("rtmp.publish_url") or "rtmp://localhost/publish",

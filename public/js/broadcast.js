@@ -1,6 +1,7 @@
 // The studio's broadcaster: settings, preview, Go live, and how it goes. Taking the picture is capture.js,
 // packing it recorder.js, sending it uplink.js.
 import { capture, listDevices, release, watchLevel } from "./capture.js";
+import { ingestToken, watchHealth } from "./health.js";
 import { recorderSource, recorderType } from "./recorder.js";
 import { followBalance, session } from "./session.js";
 import { createUplink } from "./uplink.js";
@@ -146,18 +147,6 @@ navigator.mediaDevices?.addEventListener?.("devicechange", () => {
 
 // ---- the line --------------------------------------------------------------------------------------
 
-async function token() {
-  const answer = await fetch("/studio/broadcast/token", {
-    method: "POST",
-    headers: { accept: "application/json", "x-csrf-token": root.querySelector("input[name=csrf_token]").value },
-  });
-  const result = await answer.json().catch(() => ({}));
-  if (answer.ok && result.ok) return result.token;
-  // What the site refuses stays refused; anything else may pass.
-  const refused = answer.status >= 400 && answer.status < 500 && answer.status !== 429;
-  throw Object.assign(new Error(result.error ?? ""), { final: refused });
-}
-
 function source(send) {
   const now = settings();
   const make = recorderSource(stream, now, {
@@ -201,7 +190,7 @@ buttons.go.addEventListener("click", () => {
     say(strings.unsupported, "bad");
     return;
   }
-  uplink ??= createUplink({ source, token, onState, onProgress });
+  uplink ??= createUplink({ source, token: () => ingestToken(root), onState, onProgress });
   globalThis.footlightUplink = uplink; // for the console, and tests that cut the line
 });
 buttons.end.addEventListener("click", () => uplink?.end());
@@ -215,9 +204,12 @@ function showState() {
   show("state", uplink || onAir !== "offline" ? strings[`state_${onAir}`] ?? onAir : strings[stream ? "waiting" : "state_offline"]);
 }
 
+const health = watchHealth(root, { account: root.dataset.account, slug, token: () => ingestToken(root) });
+health.live(onAir === "live");
 session().subscribe(`status:${slug}`, (message) => {
   if (message.type !== "status") return;
   onAir = message.state;
+  health.live(onAir === "live");
   showState();
 });
 recall();

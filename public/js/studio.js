@@ -1,4 +1,5 @@
 // The studio: copy buttons, and the banner that follows the broadcast.
+import { ingestToken, watchHealth } from "./health.js";
 import { followBalance, session } from "./session.js";
 
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -17,9 +18,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-const slug = document.querySelector("[data-studio]").dataset.studio;
+const root = document.querySelector("[data-studio]");
+const slug = root.dataset.studio;
+const check = root.querySelector("[data-check]");
+const health = check && watchHealth(check, { account: root.dataset.account, slug, token: () => ingestToken(check) });
+health?.live(root.dataset.state === "live");
 const banner = document.querySelector("[data-studio-state]");
 session().subscribe(`status:${slug}`, (message) => {
+  if (message.type === "status") health?.live(message.state === "live");
   const text = banner.dataset[message.state];
   if (message.type !== "status" || !text) return;
   banner.querySelector("[data-studio-state-text]").textContent = text;

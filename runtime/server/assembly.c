@@ -63,6 +63,13 @@ static void assembly_on_status(void *context, const char *slug, const char *stat
     realtime_publish(runtime->redis_main, SLICE("lobby"), json);
 }
 
+static void assembly_on_health(void *context, int64_t account, struct slice json) {
+    struct runtime *runtime = context;
+    char channel[48];
+    int size = snprintf(channel, sizeof channel, "user:%lld", (long long)account);
+    realtime_publish(runtime->redis_main, slice_make(channel, (size_t)size), json);
+}
+
 // --- parts ---------------------------------------------------------------------------------------
 
 static bool assembly_open_redis(struct assembly *assembly) {
@@ -127,6 +134,7 @@ static bool assembly_open_streaming(struct assembly *assembly) {
         .subscriber = runtime->subscriber,
         .billing = runtime->billing,
         .on_status = assembly_on_status,
+        .on_health = assembly_on_health,
         .context = runtime,
     };
     const char *wrong = streaming_options_configure(&options, runtime->settings, assembly->boot);

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "loop/child.h"
 #include "streaming/ingest_token.h"
+#include "streaming/relay.h"
 #include "websocket/connection.h"
 
 // A broadcast's way in here: the socket is accepted, reading stands still; Redis is asked whether
@@ -404,6 +405,19 @@ void ingest_accept(struct streaming *streaming, struct http_request *request, st
     ingest->waiting++;
     redis_format(streaming->options.redis, on_model, ingest, "HMGET p:model:%s id state account",
                  token.slug);
+}
+
+void ingest_health(struct streaming *streaming, struct http_request *request, struct slice text) {
+    struct ingest_token token;
+    int64_t now = clock_wall_s(), longest = (int64_t)streaming->options.ingest_hours * 3600;
+    const char *wrong = ingest_token_read(&token, text, streaming->options.ticket_key, now - longest);
+    if (wrong) {
+        http_respond_status(request, 403);
+        return;
+    }
+    relay_watch(streaming, token.slug, token.account);
+    http_response_header(request, SLICE("Cache-Control"), SLICE("no-store"));
+    http_respond_status(request, 204);
 }
 
 void ingest_order(struct streaming *streaming, const struct order *order) {

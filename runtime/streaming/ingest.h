@@ -28,6 +28,9 @@ enum {
 };
 
 void ingest_accept(struct streaming *streaming, struct http_request *request, struct slice token);
+/// A model looks at how her broadcast is doing, whatever encoder sends it: reports go to her channel.
+/// Asked again every few seconds with one token, which is good for it as long as a broadcast may last.
+void ingest_health(struct streaming *streaming, struct http_request *request, struct slice token);
 void ingest_order(struct streaming *streaming, const struct order *order);
 void ingests_free(struct streaming *streaming);
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "streaming/flv.h"
+#include "streaming/health.h"
 #include "streaming/rtmp_pull.h"
 #include "websocket/connection.h"
 
@@ -18,6 +19,7 @@ enum {
     IDLE_MS = 5000,               ///< a pull without viewers is kept for the next one
     EVIDENCE_MS = 1000,
     PULL_TICKET_S = 30,
+    REPORT_MS = 2500,             ///< of a stream's health, while somebody looks
 };
 
 struct packet {
@@ -39,6 +41,10 @@ struct relay {
     bool first_audio, first_key;
     uint32_t audio_time, key_time;
     struct timer idle;
+    struct health health;
+    struct timer report;    ///< runs while somebody looks at the health
+    uint64_t watched_until; ///< loop time
+    int64_t owner;          ///< account that is told
 };
 
 struct feed {
@@ -180,7 +186,11 @@ static const struct websocket_events ws_events = {
 static void free_relay(struct relay *relay) {
     struct streaming *streaming = relay->streaming;
     loop_timer_stop(streaming->loop, &relay->idle);
-    hash_remove(&streaming->relays, slice_of(relay->slug));
+    loop_timer_stop(streaming->loop, &relay->report);
+    // One whose stream ended left the table then; who stands there now is another.
+    if (hash_get(&streaming->relays, slice_of(relay->slug)) == relay) {
+        hash_remove(&streaming->relays, slice_of(relay->slug));
+    }
     clear_gop(relay);
     memory_free(relay->gop);
     chunk_release(relay->meta.frame);
@@ -192,7 +202,12 @@ static void free_relay(struct relay *relay) {
 
 static void on_idle(struct timer *timer) {
     struct relay *relay = container_of(timer, struct relay, idle);
+    struct loop *loop = relay->streaming->loop;
     if (!list_empty(&relay->feeds)) return;
+    if (relay->pull && !relay->streaming->closing && relay->watched_until > loop_now(loop)) {
+        loop_timer_start(loop, timer, relay->watched_until - loop_now(loop));
+        return;
+    }
     if (relay->pull) {
         rtmp_pull_stop(relay->pull); // on_pull_end frees it
     } else {
@@ -247,6 +262,12 @@ static void on_media(void *context, const struct rtmp_message *message) {
     struct slice body = message->body;
     bool meta = message->type == RTMP_DATA;
     if (meta) {
+        health_meta(&relay->health, body);
+    } else if (message->type == RTMP_AUDIO || message->type == RTMP_VIDEO) {
+        health_note(&relay->health, message->type, message->timestamp, body,
+                    loop_now(relay->streaming->loop));
+    }
+    if (meta) {
         double ignored;
         struct slice rest = body, name;
         // RTMP wraps metadata for publishing; in a file it begins with its own name.
@@ -295,6 +316,19 @@ static void on_media(void *context, const struct rtmp_message *message) {
     chunk_release(packet.frame);
 }
 
+static void on_report(struct timer *timer) {
+    struct relay *relay = container_of(timer, struct relay, report);
+    struct streaming *streaming = relay->streaming;
+    uint64_t now = loop_now(streaming->loop);
+    if (!relay->pull || streaming->closing || relay->watched_until <= now) return;
+    struct buffer json = {0};
+    if (health_report(&relay->health, &json, relay->slug, now, NULL) && streaming->options.on_health) {
+        streaming->options.on_health(streaming->options.context, relay->owner, buffer_slice(&json));
+    }
+    buffer_free(&json);
+    loop_timer_start(streaming->loop, timer, REPORT_MS);
+}
+
 static struct relay *relay_get(struct streaming *streaming, const char *slug) {
     struct relay *relay = hash_get(&streaming->relays, slice_of(slug));
     if (relay) return relay;
@@ -312,6 +346,8 @@ static struct relay *relay_get(struct streaming *streaming, const char *slug) {
     snprintf(relay->slug, sizeof relay->slug, "%s", slug);
     list_init(&relay->feeds);
     timer_init(&relay->idle, on_idle);
+    timer_init(&relay->report, on_report);
+    health_init(&relay->health);
     hash_put(&streaming->relays, slice_of(slug), relay);
     streaming_hold(streaming);
     struct rtmp_pull_events events = {on_media, on_pull_end, relay};
@@ -354,6 +390,20 @@ struct feed *feed_open(struct session *session, struct http_request *request,
     list_push_back(&relay->feeds, &feed->link);
     if (relay->ready && relay->gop_count > 0) begin(feed);
     return feed;
+}
+
+void relay_watch(struct streaming *streaming, const char *slug, int64_t account) {
+    struct relay *relay = relay_get(streaming, slug);
+    if (!relay || !relay->pull) return;
+    relay->owner = account;
+    relay->watched_until = loop_now(streaming->loop) + RELAY_WATCH_MS;
+    if (list_empty(&relay->feeds) && !timer_active(&relay->idle)) {
+        loop_timer_start(streaming->loop, &relay->idle, RELAY_WATCH_MS);
+    }
+    if (timer_active(&relay->report)) return;
+    // The burst that a beginning pull gets would pass for a bad line.
+    health_init(&relay->health);
+    loop_timer_start(streaming->loop, &relay->report, REPORT_MS);
 }
 
 void relays_free(struct streaming *streaming) {

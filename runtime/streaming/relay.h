@@ -13,4 +13,9 @@ struct feed *feed_open(struct session *session, struct http_request *request,
                        void (*closed)(struct session *session, struct feed *feed));
 /// `code` is a WebSocket close code. `closed` follows.
 void feed_close(struct feed *feed, int code, const char *reason);
+
+/// Keeps the stream pulled for a while, viewers or not, and reports its health by on_health each
+/// few seconds. Whoever goes on looking calls it again within RELAY_WATCH_MS.
+enum { RELAY_WATCH_MS = 12000 };
+void relay_watch(struct streaming *streaming, const char *slug, int64_t account);
 #endif

@@ -51,6 +51,8 @@ struct streaming_options {
     unsigned linger_ms;         ///< a web viewer without a sign of life is closed after it (8000)
     /// hooks: a stream's state changed ("starting", "live", "grace", "offline"). For `status:<slug>`.
     void (*on_status)(void *context, const char *slug, const char *state, int64_t at_ms);
+    /// media: how a stream that its model looks at is doing, a JSON message for `user:<account>`.
+    void (*on_health)(void *context, int64_t account, struct slice json);
     void *context;
 };
 /// Fills everything that the settings know (secrets, rtmp.*, media.*, and the boot word from its

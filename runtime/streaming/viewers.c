@@ -14,7 +14,7 @@
 //     /media/hls/<ticket>/index.m3u8    each poll is a sign of life
 //     /media/hls/<ticket>/<n>.key
 //     /media/state/<ticket>             what became of it, for the page to say
-// /media/ingest/<token> is a broadcaster's: ingest.c.
+// /media/ingest/<token> and /media/health/<token> are a broadcaster's: ingest.c.
 
 enum {
     FILE_LIMIT = 64 * 1024,
@@ -362,6 +362,8 @@ void media_on_request(void *context, struct http_request *request) {
         watch(streaming, request, part[3], ASK_FLV, (struct slice){0});
     } else if (parts == 4 && get && slice_equal(part[2], SLICE("ingest"))) {
         ingest_accept(streaming, request, part[3]);
+    } else if (parts == 4 && slice_equal(part[2], SLICE("health"))) {
+        ingest_health(streaming, request, part[3]);
     } else if (parts == 4 && slice_equal(part[2], SLICE("state"))) {
         tell_state(streaming, request, part[3]);
     } else if (parts == 5 && slice_equal(part[2], SLICE("hls")) &&

@@ -1,7 +1,7 @@
 // Broadcasting from the browser, with the camera and the sound that Chromium makes up: a second Chromium
 // sees the picture move and hears it; settings change what goes out; a cut line comes back by itself.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -9,7 +9,7 @@ import { audit, launch, signIn, site, sizes, until, visitor } from "./helpers.mj
 
 const run = promisify(execFile);
 const NAME = "theo_b"; // a model of the demo data, whose room nothing else broadcasts to
-let studio, world, model, viewer, slug;
+let studio, world, model, viewer, slug, encoder;
 
 function secretOf(name) {
   const lines = readFileSync(`${process.env.FOOTLIGHT_VAR}/demo-accounts.txt`, "utf8").split("\n");
@@ -49,6 +49,7 @@ before(async () => {
   await signIn(model.page, NAME, secretOf(NAME));
 });
 after(async () => {
+  encoder?.kill("SIGTERM");
   await studio?.close();
   await world?.close();
 });
@@ -122,6 +123,17 @@ test("she goes live, and a second browser sees the picture move and hears it", a
   assert.ok(peak >= 0.01, `loudest sample: ${peak}`);
 });
 
+test("the strip shows what viewers receive, with advice in words", async () => {
+  await until("a measure", async () => /^640×360, \d+ frames, \d+ kbit\/s, key frame each \d+\.\d s$/.test(await health("seen")), 20000);
+  const gap = Number(/each (\d+\.\d) s/.exec(await health("seen"))[1]);
+  assert.ok(gap > 0 && gap <= 2.5, `key frame gap ${gap}`);
+  const advice = await model.page.locator("[data-advice] li").allInnerTexts();
+  assert.ok(advice.length > 0);
+  for (const text of advice) assert.match(text, /^[A-Z].*\.$/);
+  assert.ok(!advice.some((text) => /Key frames|format|No sound|No picture/.test(text)), advice.join(" "));
+  assert.deepEqual(await audit(model.page), []);
+});
+
 test("what goes out is H.264 and AAC in the size that was set; another setting changes it", async () => {
   assert.deepEqual(await until("a measure", measured, 30000), { video: "h264 640x360", audio: "aac" });
   await model.page.selectOption("#size", "1280x720");
@@ -159,6 +171,24 @@ test("End ends it at once, without a grace", async () => {
   await until("the room to be offline", async () =>
     /data-state="offline"/.test(await (await fetch(`${site}/r/${slug}`)).text()), 10000);
   assert.equal(await model.page.locator("[data-go]").isEnabled(), true);
+});
+
+test("the studio tells what is wrong with another program's stream", async () => {
+  const { page } = model;
+  await page.goto(`${site}/studio`);
+  await page.click('form[action="/studio/key"] button[type=submit]');
+  const address = `${await page.inputValue("#server")}/${await page.inputValue("#new-key")}`;
+  encoder = spawn("ffmpeg", ["-nostdin", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25",
+    "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "150", "-an",
+    "-f", "flv", address], { stdio: "ignore" });
+  const advice = page.locator("[data-advice]");
+  await until("both advices", async () => {
+    const text = await advice.innerText();
+    return /No sound arrives/.test(text) && /keyframe interval to 2 seconds/.test(text);
+  }, 40000);
+  assert.match(await health("seen"), /^640×360, \d+ frames/);
+  encoder.kill("SIGTERM");
+  await until("the advice to go", async () => (await advice.locator("li").count()) === 0, 20000);
 });
 
 test("no page complained", () => {

@@ -388,6 +388,10 @@ return {
   ["broadcast.live"] = "Sendet",
   ["broadcast.waiting"] = "Bereit",
   ["broadcast.reconnecting"] = "Verbindung verloren. Wird neu aufgebaut …",
+  ["broadcast.check"] = "Prüfung deiner Sendung",
+  ["broadcast.check_lead"] = "Solange du live bist, misst diese Seite, was Zuschauer empfangen, egal welches Programm sendet.",
+  ["broadcast.advice_fine"] = "Mit deiner Sendung ist alles in Ordnung.",
+  ["broadcast.seen_as"] = "{size}, {fps} Bilder, {kbit} kbit/s, Schlüsselbild alle {gap} s",
   ["broadcast.ended"] = "Die Sendung ist beendet.",
 
   ["admin.title"] = "Verwaltung",
