@@ -5,13 +5,15 @@ local test = {
   summary = "run specs inside the runtime",
   usage = [[
 footlight test [PATH …] [--filter PATTERN] [--list] [--json] [--seed N] [--limit SECONDS]
+               [--jobs N]
 
   PATH             files or folders of *_spec.lua (tests/)
   --filter PATTERN only tests whose full name matches the Lua pattern
   --list           print the names, run nothing
   --json           one line of JSON for each result
   --seed N         shuffle files and tests
-  --limit SECONDS  how long one test may take (30)]],
+  --limit SECONDS  how long one test may take (30)
+  --jobs N         N files at once, each job with a database and Redis servers of its own]],
 }
 
 local function parse(arguments)
@@ -26,12 +28,13 @@ local function parse(arguments)
     elseif word == "--list" then options.list = true
     elseif word == "--json" then options.json = true
     elseif word == "--help" or word == "-h" then options.help = true
-    elseif word == "--seed" or word == "--limit" then
+    elseif word == "--seed" or word == "--limit" or word == "--jobs" then
       options[word:sub(3)] = math.tointeger(tonumber(value(word))) or error({ usage = word .. " takes a number" }, 0)
     elseif word:sub(1, 1) == "-" then error({ usage = "there is no option " .. word }, 0)
     else paths[#paths + 1] = word end
     i = i + 1
   end
+  if options.jobs and (options.jobs < 1 or options.jobs > 64) then error({ usage = "--jobs takes 1 to 64" }, 0) end
   return options, paths[1] and paths or { "tests" }
 end
 
@@ -89,6 +92,10 @@ local function reporter(options)
     end
     io.stdout:flush()
   end
+  function options.on_file_end(name, count)
+    if not options.json then print(("%-48s %4d passed"):format(name, count)) end
+    io.stdout:flush()
+  end
   return end_file
 end
 
@@ -110,8 +117,13 @@ function test.run(arguments)
     return 1
   end
   local end_file = reporter(options)
-  local counts = require("footlight.testing.runner").run(files, options)
-  end_file()
+  local counts
+  if options.jobs and not options.list then
+    counts = require("footlight.testing.parallel").run(files, options.jobs, options)
+  else
+    counts = require("footlight.testing.runner").run(files, options)
+    end_file()
+  end
   if options.list then return counts.failed > 0 and 1 or 0 end
   print(("%d passed, %d failed, %d skipped"):format(counts.passed, counts.failed, counts.skipped))
   return counts.failed > 0 and 1 or 0

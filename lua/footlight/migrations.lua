@@ -266,4 +266,8 @@ function migrations.create_database(connection, name)
     :format(quoted(name)))
 end
 
+function migrations.drop_database(connection, name)
+  connection.exec(("DROP DATABASE IF EXISTS %s"):format(quoted(name)))
+end
+
 return migrations

@@ -1,6 +1,7 @@
 -- `footlight console`: what a line gives, and the whole way into a service process of our own.
 local config = require "runtime.config"
 local console = require "footlight.console"
+local environment = require "footlight.testing.environment"
 local inspect = require "footlight.inspect"
 local json = require "runtime.json"
 local process = require "runtime.process"
@@ -86,13 +87,6 @@ end)
 describe("footlight console", function()
   local folder, site, server
 
-  local function words_of_parent()
-    local descriptor <close> = assert(io.open("/proc/self/cmdline", "rb"))
-    local words = {}
-    for word in descriptor:read("a"):gmatch("[^%z]+") do words[#words + 1] = word end
-    return words
-  end
-
   local function footlight(input, ...)
     local words = { inside.program(), "--root", config.root, "--site", site, "console", ... }
     words.input, words.limit = input, 25
@@ -103,15 +97,10 @@ describe("footlight console", function()
 
   setup(function()
     folder = assert(process.run { "mktemp", "-d", "/tmp/footlight-console-XXXXXX" }).output:gsub("%s+$", "")
-    local given
-    for i, word in ipairs(words_of_parent()) do
-      if word == "--site" then given = words_of_parent()[i + 1] end
-    end
-    local settings <close> = assert(io.open(assert(given or os.getenv "FOOTLIGHT_SITE")))
-    local source = settings:read("a")
-    source = source:gsub('realtime = "127%.0%.0%.1:%d+"', ('realtime = "unix:%s/run/realtime.sock"'):format(folder))
-      :gsub('var = "[^"]+"', ('var = "%s"'):format(folder), 1)
-      :gsub("\n}%s*$", "\n  console = { deadline_ms = 700 },\n}\n")
+    local source = environment.settings(([[
+site.listen.realtime = "unix:%s/run/realtime.sock"
+site.var = "%s"
+site.console = { deadline_ms = 700 }]]):format(folder, folder))
     assert(os.execute(("mkdir -p %s/run && printf test > %s/run/rtmp.boot"):format(folder, folder)))
     site = folder .. "/site.lua"
     local descriptor <close> = assert(io.open(site, "w"))

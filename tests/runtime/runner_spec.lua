@@ -15,6 +15,65 @@ local function run(text, ...)
   return result.output:match("([^\n]*)\n$"), result.status, result.output .. result.errors
 end
 
+describe("footlight test --jobs", function()
+  local environment = require "footlight.testing.environment"
+  local place = "tmp/jobs-spec"
+
+  -- Two files that each find their stores empty, and wait for the other to have written.
+  local meeting = [[
+    local db, redis, config = require "runtime.db", require "runtime.redis", require "runtime.config"
+    local task, testing = require "runtime.task", require "footlight.testing"
+    it("%s has stores of its own", function()
+      assert.is_nil(redis.call("GET", "jobs:mark"))
+      redis.call("SET", "jobs:mark", "%s")
+      local base = config.get("var") .. "/%s/"
+      local name = db.one("SELECT DATABASE() AS name").name
+      local mine <close> = assert(io.open(base .. "%s.txt", "w"))
+      mine:write(name)
+      mine:close()
+      testing.wait_for(function() return io.open(base .. "%s.txt") end, 20, "the other file")
+      local other <close> = assert(io.open(base .. "%s.txt"))
+      assert.not_equal(name, other:read("a"))
+      assert.equal("%s", redis.call("GET", "jobs:mark"))
+      assert.is_truthy(db.one("SELECT COUNT(*) AS n FROM accounts"))
+    end)]]
+  local function meet(own, other)
+    return meeting:format(own, own, place, own, other, other, own)
+  end
+
+  setup(function() assert(file.mkdir(place)) end)
+  teardown(function()
+    for _, name in ipairs(file.list(place)) do file.remove(place .. "/" .. name) end
+    file.remove(place)
+  end)
+
+  it("runs files side by side in stores of their own, and counts all of them", function()
+    assert(file.write(place .. "/a_spec.lua", meet("a", "b")))
+    assert(file.write(place .. "/b_spec.lua", meet("b", "a")))
+    assert(file.write(place .. "/c_spec.lua", 'it("fails", function() assert.equal(1, 2) end)'))
+    assert(file.write(place .. "/d_spec.lua", 'it("dies", function() io.stderr:write("the end") os.exit(3) end)'))
+    local result = assert(process.run { inside.program(), "--root", config.root, "--site", assert(environment.site()),
+      "test", config.get("var") .. "/" .. place, "--jobs", "2", limit = 120 })
+    assert.equal("2 passed, 2 failed, 0 skipped", result.output:match("([^\n]*)\n$"), result.output .. result.errors)
+    assert.equal(1, result.status)
+    assert.matches("c_spec.lua:1", result.output, 1, true)
+    assert.matches("its process ended with status 3 and without a count", result.output, 1, true)
+    assert.matches("the end", result.output, 1, true)
+    local rows = require("runtime.db").rows("SELECT schema_name AS name FROM information_schema.schemata")
+    local there = {}
+    for _, row in ipairs(rows) do there[row.name] = true end
+    for _, name in ipairs { "a.txt", "b.txt" } do
+      assert.is_nil(there[assert(file.read(place .. "/" .. name))], "a job's database is still there")
+    end
+  end)
+
+  it("says what is wrong with its options", function()
+    local result = assert(process.run { inside.program(), "--root", config.root, "test", "--jobs", "0" })
+    assert.equal(2, result.status)
+    assert.matches("--jobs takes 1 to 64", result.errors, 1, true)
+  end)
+end)
+
 describe("footlight test", function()
   setup(function() assert(file.mkdir(folder)) end)
   teardown(function() file.remove(folder .. "/sample_spec.lua") file.remove(folder) end)
