@@ -2,9 +2,9 @@
 local security = {}
 
 local denied = {
-  "accelerometer", "ambient-light-sensor", "bluetooth", "browsing-topics", "display-capture",
+  "accelerometer", "browsing-topics", "display-capture",
   "encrypted-media", "geolocation", "gyroscope", "hid", "idle-detection", "magnetometer", "midi",
-  "payment", "screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking",
+  "payment", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking",
 }
 
 local function policy(camera)
