@@ -9,6 +9,7 @@ local mail_delivery = require "jobs.mail_delivery"
 local metrics = require "runtime.metrics"
 local outbox = require "store.outbox"
 local projections = require "jobs.projections"
+local realtime = require "runtime.realtime"
 local redis = require "runtime.redis"
 local task = require "runtime.task"
 
@@ -31,7 +32,14 @@ local kinds = {
     if payload.account then projections.account(payload.account) end
     if payload.model then projections.model(payload.model, payload.old_slug) end
   end,
-  order = function(payload) redis.publish(payload.channel, json.encode(payload.message)) end,
+  order = function(payload)
+    local message = payload.message
+    if payload.channel == "ctl:realtime" and message["do"] == "kick" and message.session then
+      realtime.kick(message.account, message.reason, message.session) -- remembers the session, too
+    else
+      redis.publish(payload.channel, json.encode(message))
+    end
+  end,
   mail = function(payload, row) mail_delivery.send(payload, row.id) end,
 }
 

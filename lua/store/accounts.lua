@@ -82,6 +82,12 @@ function accounts.set_password(id, hash, tx)
     own.exec("UPDATE accounts SET password_hash = ?, " .. void_tokens .. " WHERE id = ?", hash, id)
     end_sessions(id, own)
     project(id, own)
+    -- Sockets that are open now; the new session's, opened a moment later, stay.
+    local since = own.one([[
+      SELECT CAST(FLOOR(UNIX_TIMESTAMP(tokens_valid_from)) AS INTEGER) AS nbf FROM accounts WHERE id = ?]], id)
+    outbox.add("order", { channel = "ctl:realtime", message = {
+      ["do"] = "kick", account = id, before = since.nbf, reason = "signed out",
+    } }, own)
   end)
 end
 

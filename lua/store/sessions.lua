@@ -1,5 +1,6 @@
 --- Browser sessions. The table holds hashes of tokens; the tokens are in cookies only.
 local db = require "runtime.db"
+local outbox = require "store.outbox"
 
 local sessions = {}
 
@@ -29,13 +30,19 @@ function sessions.touch(id, tx)
   (tx or db).exec("UPDATE sessions SET seen_at = UTC_TIMESTAMP(6) WHERE id = ?", id)
 end
 
---- Ends a session; with an account only one of that account's. False if there was none to end.
+--- Ends a session; with an account only one of that account's. False if there was none to end. The
+-- sockets that it opened are closed, and cannot come back with the tokens that they have.
 function sessions.revoke(id, account_id, tx)
-  local sql = "UPDATE sessions SET revoked_at = UTC_TIMESTAMP(6) WHERE id = ? AND revoked_at IS NULL"
-  if account_id then
-    return (tx or db).exec(sql .. " AND account_id = ?", id, account_id) == 1
+  if not tx then
+    return db.transaction(function(own) return sessions.revoke(id, account_id, own) end, { retries = 3 })
   end
-  return (tx or db).exec(sql, id) == 1
+  local row = tx.one("SELECT account_id FROM sessions WHERE id = ? AND revoked_at IS NULL FOR UPDATE", id)
+  if not row or (account_id and row.account_id ~= account_id) then return false end
+  tx.exec("UPDATE sessions SET revoked_at = UTC_TIMESTAMP(6) WHERE id = ?", id)
+  outbox.add("order", { channel = "ctl:realtime", message = {
+    ["do"] = "kick", account = row.account_id, session = tostring(id), reason = "signed out",
+  } }, tx)
+  return true
 end
 
 --- Those in force, the one seen last first.

@@ -60,12 +60,15 @@ static void sweep_accounts(struct hub *hub) {
 
 // ---- orders ----------------------------------------------------------------------------------
 
-static void kick(struct hub *hub, int64_t id, struct slice session, const char *reason) {
+/// Those of one session, those whose tokens were issued before a time, or all.
+static void kick(struct hub *hub, int64_t id, struct slice session, int64_t before,
+                 const char *reason) {
     struct account *account = hub_account(hub, id, false);
     if (!account) return;
     list_each(&account->clients, node) {
         struct client *client = container_of(node, struct client, account_link);
         if (session.size > 0 && !slice_equal(session, slice_of(client->claims->session))) continue;
+        if (client->claims->issued >= before) continue;
         client_dismiss(client, CLOSE_REVOKED, reason, 0);
     }
 }
@@ -75,14 +78,15 @@ static bool text_member(struct json_value object, const char *name, struct buffe
     return json_string(json_member(object, name), out);
 }
 
-/// {"do":"kick","account":7,"session":…,"reason":…}, {"do":"close","channel":…,"reason":…},
+/// {"do":"kick","account":7,"session":…,"before":…,"reason":…}, {"do":"close","channel":…,"reason":…},
 /// {"do":"unsubscribe","account":7,"channel":…,"reason":…}
 static void on_order(void *context, struct slice name, struct slice message) {
     (void)name;
     struct hub *hub = context;
     struct json_value order = json_parse(message, 4);
     struct buffer what = {0}, channel = {0}, reason = {0}, session = {0};
-    int64_t account = -1;
+    int64_t account = -1, before = INT64_MAX;
+    json_integer(json_member(order, "before"), &before);
     bool numbered = json_integer(json_member(order, "account"), &account);
     if (!text_member(order, "reason", &reason)) buffer_append_text(&reason, "closed");
     bool known = text_member(order, "do", &what);
@@ -90,7 +94,7 @@ static void on_order(void *context, struct slice name, struct slice message) {
     text_member(order, "session", &session);
     struct slice verb = buffer_slice(&what);
     if (known && slice_equal(verb, SLICE("kick")) && numbered) {
-        kick(hub, account, buffer_slice(&session), buffer_text(&reason));
+        kick(hub, account, buffer_slice(&session), before, buffer_text(&reason));
     } else if (known && slice_equal(verb, SLICE("close")) && placed) {
         channel_unsubscribe(hub, buffer_slice(&channel), -1, 410, buffer_text(&reason));
     } else if (known && slice_equal(verb, SLICE("unsubscribe")) && placed && numbered) {

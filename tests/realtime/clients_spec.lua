@@ -36,6 +36,16 @@ describe("foreign clients", function()
   end
 end)
 
+describe("who is thrown out", function()
+  for _, name in ipairs {
+    "a banned account is off every instance and transport, and stays off",
+    "a device that is signed out is off, and the others stay",
+    "a new password ends the sockets of the old one's tokens only",
+  } do
+    it(name, function() outcome("bans.mjs", name) end)
+  end
+end)
+
 describe("the page's connection", function()
   for _, name in ipairs {
     "a page that was cut off gets what it missed, once and in order",

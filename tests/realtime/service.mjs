@@ -33,6 +33,28 @@ async function freePorts() {
   throw new Error("no free ports");
 }
 
+/** redis(...words): one command to the main Redis; resolves when it has been answered. */
+function redisOf(text) {
+  const address = text.match(/main = \{ address = "([^"]+)"/)[1];
+  const where = address.startsWith("unix:")
+    ? { path: address.slice(5) }
+    : { host: address.split(":")[0], port: Number(address.split(":")[1]) };
+  return (...words) =>
+    new Promise((resolve, reject) => {
+      const socket = net.connect(where, () => {
+        const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
+        socket.write(`*${words.length}\r\n${parts.join("")}`);
+      });
+      socket.once("data", (data) => {
+        socket.end();
+        const answer = data.toString();
+        if (answer.startsWith("-")) reject(new Error(answer));
+        else resolve(answer);
+      });
+      socket.once("error", reject);
+    });
+}
+
 export async function start() {
   const { binary, root, site } = parent();
   const [one, two] = await freePorts();
@@ -85,14 +107,14 @@ export async function start() {
     await stop();
     throw error;
   }
-  return { ports: [one, two], key, stop, child };
+  return { ports: [one, two], key, stop, child, redis: redisOf(text) };
 }
 
-export function token(key, account, name, role = "viewer") {
+export function token(key, account, name, role = "viewer", more = {}) {
   const now = Math.floor(Date.now() / 1000);
   const part = (object) => Buffer.from(JSON.stringify(object)).toString("base64url");
   const text = `${part({ alg: "HS256", typ: "JWT" })}.${part({
-    sub: String(account), name, role, iat: now, exp: now + 600, caps: ["chat:*"],
+    sub: String(account), name, role, iat: now, exp: now + 600, caps: ["chat:*"], ...more,
   })}`;
   return `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
 }

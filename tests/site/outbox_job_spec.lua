@@ -11,6 +11,7 @@ local models = require "store.models"
 local outbox = require "store.outbox"
 local projections = require "jobs.projections"
 local redis = require "runtime.redis"
+local sessions = require "store.sessions"
 local stream_keys = require "store.stream_keys"
 
 local function fresh(prefix) return prefix .. crypto.hex(crypto.random_bytes(4)) end
@@ -57,6 +58,25 @@ describe("the outbox job", function()
     assert.same({ ["do"] = "kick", account = account.id, reason = "banned" }, message)
     orders:close()
     assert.equal("banned", hash_of("p:account:" .. account.id).state)
+  end)
+
+  it("closes the sockets of a session that was ended, and of those before a new password", function()
+    local account = accounts.create { name = fresh("t_"), state = "active" }
+    local made = sessions.create { token_hash = crypto.hex(crypto.random_bytes(32)), account_id = account.id,
+      ip = "::1", user_agent = "u", seconds = 60 }
+    drain()
+    local orders = redis.subscribe("ctl:realtime")
+    sessions.revoke(made.id, account.id)
+    drain()
+    assert.same({ ["do"] = "kick", account = account.id, session = tostring(made.id), reason = "signed out" },
+      json.decode(orders:receive(5)))
+    assert.equal("1", redis.call("GET", "rt:revoked:" .. made.id))
+    accounts.set_password(account.id, "hash")
+    drain()
+    local message = json.decode(orders:receive(5))
+    assert.equal(account.id, message.account)
+    assert.equal(hash_of("p:account:" .. account.id).nbf, tostring(message.before))
+    orders:close()
   end)
 
   it("puts mails into the mailbox as whole files", function()

@@ -103,7 +103,8 @@ describe("store.accounts", function()
       AND JSON_VALUE(payload, '$.message.account') = ? ORDER BY id]], account.id)) do
       channels[i] = row.channel
     end
-    assert.same({ "ctl:realtime", "ctl:hooks", "ctl:media" }, channels)
+    -- The password closes sockets; the ban those, and what is watched and broadcast.
+    assert.same({ "ctl:realtime", "ctl:realtime", "ctl:hooks", "ctl:media" }, channels)
   end)
 end)
 
