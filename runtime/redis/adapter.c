@@ -323,6 +323,10 @@ void redis_link_free(struct redis_link *link) {
     }
 }
 
+uint64_t redis_link_silence(const struct redis_link *link) {
+    return loop_now(link->loop) - link->heard;
+}
+
 bool redis_link_up(const struct redis_link *link) { return link->state == LINK_UP; }
 
 void redis_link_write(struct redis_link *link, const void *data, size_t size) {

@@ -26,6 +26,8 @@ struct redis_link *redis_link_new(struct loop *loop, const struct redis_options 
                                   void *owner);
 /// No event comes after this; the memory goes when the socket has closed. Allowed inside events.
 void redis_link_free(struct redis_link *link);
+/// Milliseconds since the server was last heard.
+uint64_t redis_link_silence(const struct redis_link *link);
 bool redis_link_up(const struct redis_link *link);
 void redis_link_write(struct redis_link *link, const void *data, size_t size); ///< only when up
 void redis_link_drop(struct redis_link *link, const char *reason); ///< cut it and connect again

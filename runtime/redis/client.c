@@ -21,6 +21,8 @@ struct command {
     char data[];
 };
 
+enum { STUCK_MS = 1000 }; ///< of silence under a command, from which a server counts as stuck
+
 struct state_listener {
     struct state_listener *next;
     void (*changed)(void *context, bool up);
@@ -37,6 +39,7 @@ struct redis_client {
     struct deferred fail;
     struct buffer scratch;
     bool ready, was_ready;
+    bool stuck; ///< connected, but a command's limit has passed in silence
     unsigned command_ms;
     char *name;
     struct state_listener *listeners;
@@ -62,6 +65,10 @@ static void command_limit(struct timer *timer) {
         command_finish(command, NULL, "UNAVAILABLE redis is not connected");
         return;
     }
+    // Whoever comes next would wait as long, for as little: they are told at once, until it is heard
+    // again. The link's silence timer goes on probing and cuts a connection that stays dead.
+    uint64_t waited = (clock_monotonic_ns() - command->started_ns) / 1000000;
+    if (waited >= STUCK_MS && redis_link_silence(client->link) >= STUCK_MS) client->stuck = true;
     redis_reply_fn *done = command->done;
     void *context = command->context;
     command->done = NULL;
@@ -118,6 +125,8 @@ static void client_submit(struct redis_client *client, struct slice encoded, uns
     if (limit_ms == 0) limit_ms = client->command_ms;
     if (client->sent_count + client->waiting_count >= client->queue_limit) {
         client_fail_later(client, done, context, "BUSY too many redis commands are in flight");
+    } else if (client->ready && client->stuck) {
+        client_fail_later(client, done, context, "UNAVAILABLE redis does not answer");
     } else if (client->ready) {
         client_write(client, encoded, limit_ms, done, context);
     } else if (client->was_ready) {
@@ -198,6 +207,7 @@ static void client_on_up(void *owner) {
 
 static void client_on_reply(void *owner, redisReply *reply) {
     struct redis_client *client = owner;
+    client->stuck = false;
     if (list_empty(&client->sent)) {
         redis_link_drop(client->link, "a reply that nobody asked for");
         return;
@@ -230,7 +240,7 @@ static void client_on_down(void *owner, const char *reason) {
     struct redis_client *client = owner;
     (void)reason;
     bool was_ready = client->ready;
-    client->ready = false;
+    client->ready = client->stuck = false;
     // State first: who hears LOST must already see that the client is not ready.
     if (was_ready) client_tell_state(client, false);
     client_lose_all(client);

@@ -102,6 +102,30 @@ static void a_late_reply_is_not_taken_for_the_next_ones(void **state) {
     redis_client_free(client);
 }
 
+static void a_stuck_server_is_not_waited_for_again_until_it_is_heard(void **state) {
+    (void)state;
+    struct redis_options options = options_of();
+    struct redis_client *client = redis_client_new(&loop, &options);
+    struct answer first = {0}, slow = {0}, refused = {0}, next = {0};
+    redis_format(client, on_answer, &first, "SET k v");
+    wait_answer(&first);
+    redis_server_stop(&server, SIGSTOP);
+    redis_call(client, (struct slice[]){SLICE("ECHO"), SLICE("slow")}, 2, 1500, on_answer, &slow);
+    wait_answer(&slow);
+    assert_true(starts(slow.error, "TIMEOUT"));
+    redis_format(client, on_answer, &refused, "ECHO refused");
+    wait_answer(&refused);
+    assert_true(starts(refused.error, "UNAVAILABLE")); // and not TIMEOUT, after its own limit
+    redis_server_stop(&server, SIGCONT);
+    for (int i = 0; i < 10000 && !next.text[0]; i++) { // until the late reply has come
+        next = (struct answer){0};
+        redis_format(client, on_answer, &next, "ECHO next");
+        wait_answer(&next);
+    }
+    assert_string_equal(next.text, "next");
+    redis_client_free(client);
+}
+
 static void a_lost_connection_fails_what_is_in_flight_and_comes_back(void **state) {
     (void)state;
     struct redis_options options = options_of();
@@ -235,6 +259,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_come_in_order_and_with_their_types, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_late_reply_is_not_taken_for_the_next_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stuck_server_is_not_waited_for_again_until_it_is_heard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_connection_fails_what_is_in_flight_and_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_connection_is_waited_for_within_the_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_queue_refuses_at_once, set_up, tear_down),
