@@ -121,8 +121,10 @@ class Site:
 
     # ---- the service
 
-    def prepare(self, entry, templates=None, environment="production", services=("web",), extra=""):
-        """Writes the root folder (with a copy of the framework) and the settings."""
+    def prepare(self, entry, templates=None, environment="production", services=("web",), lines=False):
+        """Writes the root folder (with a copy of the framework) and the settings.
+
+        With lines, the stores are reached through sockets of another name, NAME-line.sock."""
         for name in {"footlight", *services} - {"web"}:
             shutil.copytree(ROOT + "/lua/" + name, self.root + "/lua/" + name)
         if "realtime" in services:
@@ -137,11 +139,12 @@ class Site:
         for name in SECRETS:
             os.chmod(self.write("var/secrets/" + name, os.urandom(32).hex() + "\n"), 0o600)
         self.ports = {name: free_port() for name in services}
+        end = "-line" if lines else ""
         listen = ", ".join('%s = "127.0.0.1:%d"' % pair for pair in self.ports.items())
         self.write("site.lua", 'return { environment = "%s", var = "%s", listen = { %s }, '
-                   'redis = { main = { address = "unix:%s/redis.sock" } }, '
-                   'mariadb = { socket = "%s/mariadb.sock", user = "bench", database = "bench" }, %s }\n'
-                   % (environment, var, listen, self.folder, self.folder, extra))
+                   'redis = { main = { address = "unix:%s/redis%s.sock" } }, '
+                   'mariadb = { socket = "%s/mariadb%s.sock", user = "bench", database = "bench" } }\n'
+                   % (environment, var, listen, self.folder, end, self.folder, end))
 
     def serve(self, *prefix):
         """Starts `footlight serve` with the services of prepare(); prefix: taskset and the like."""
@@ -185,8 +188,13 @@ class Site:
                 sys.exit("%s does not answer:\n%s" % (what, self.tail()))
             time.sleep(0.02)
 
-    def tail(self):
+    def tail(self, *levels):
+        """The ends of all logs; with levels, the service's lines of these only, failed requests left out."""
         text = ""
+        if levels:
+            with open(self.folder + "/footlight.log", errors="replace") as f:
+                lines = [line for line in f if any('"level":"%s"' % level in line for level in levels) and "http.handler_failed" not in line]
+            return "".join(lines[-20:])
         for name in sorted(os.listdir(self.folder)):
             if name.endswith(".log"):
                 with open(os.path.join(self.folder, name), errors="replace") as f:
