@@ -52,6 +52,10 @@ export function startChat(slug, strings, { onPresence = () => {} } = {}) {
   }
 
   function add(message, meta = {}) {
+    if (message.type === "remove") {
+      list.querySelector(`[data-offset="${Number(message.offset)}"]`)?.remove();
+      return;
+    }
     if (message.type !== "chat" && message.type !== "tip") return;
     root.querySelector("[data-chat-empty]")?.remove();
     const follow = atEnd();

@@ -7,7 +7,7 @@ local runs = {}
 local function outcome(script, name)
   if not runs[script] then
     local checks = {}
-    local result = assert(process.run { "node", "tests/realtime/" .. script, limit = 120 })
+    local result = assert(process.run { "node", "tests/realtime/" .. script, limit = 900 })
     for line in result.output:gmatch("[^\n]+") do
       local check = json.decode(line)
       if check then checks[check.name] = check end
@@ -44,6 +44,11 @@ describe("who is thrown out", function()
   } do
     it(name, function() outcome("bans.mjs", name) end)
   end
+end)
+
+describe("a storm", function()
+  local name = "everybody has every message once, in order, through reconnections and two deaths"
+  it(name, function() outcome("storm.mjs", name) end)
 end)
 
 describe("the page's connection", function()
