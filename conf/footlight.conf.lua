@@ -92,6 +92,24 @@ return {
     mailbox = "${var}/mail",
   },
 
+  -- Who takes the money for credits, the first one being offered first (docs/payments.md).
+  payments = {
+    providers = "sandbox", -- also stripe, gateway; "none" sells nothing
+    stripe = {
+      base = "https://api.stripe.com",
+      tolerance = 300, -- seconds that a signature stays good
+      -- key = "sk_…", webhook_secrets = "whsec_…"
+    },
+    gateway = {
+      name = "Card or bank",
+      tolerance = 3600,
+      -- url = "https://…", merchant = "…", key = "…", addresses = "192.0.2.0/24, 2001:db8::/32"
+    },
+  },
+
+  -- The account that models are paid from, for the files that the bank gets.
+  -- payouts = { name = "…", iban = "…", bic = "…" },
+
   -- Limits of one request, message or job run in Lua. 0 is no limit.
   lua = {
     deadline_ms = 10000,       -- waits included

@@ -3,6 +3,8 @@ local audit = require "store.audit"
 local format = require "footlight.format"
 local live = require "site.live"
 local models = require "store.models"
+local orders = require "store.orders"
+local payments = require "store.payments"
 
 local ROWS = 20
 
@@ -28,6 +30,10 @@ return function(site)
           { value = on, label = t("admin.tile.live"), href = "/" },
           { value = counts.approved or 0, label = t("admin.tile.models"),
             href = "/admin/models?state=approved" },
+          { value = orders.count_by_state().review or 0, label = t("admin.tile.review"),
+            href = "/admin/orders?state=review" },
+          { value = select(2, payments.search_disputes { state = "open", limit = 1, offset = 0 }),
+            label = t("admin.tile.disputes"), href = "/admin/disputes?state=open" },
         },
       })
     end)

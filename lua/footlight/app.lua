@@ -177,18 +177,13 @@ local function add_pages(self, names)
   end
 end
 
--- `site.checkout` may be the name of a provider of ours, or the address of a payment page elsewhere.
-local function origin_of(url)
-  return type(url) == "string" and url:match("^(https://[%w.:-]+)") or nil
-end
-
 --- Makes the exports of the web service. See docs/framework.md for the options.
 function app.new(options)
   local self = setmetatable({
     router = router.new(), context = options.context, account = options.account,
     error_template = options.errors or "errors/page", login = options.login or "/login",
     development = options.development, site_url = config.get("site.url", ""),
-    csp = security.content_policy(origin_of(config.get("site.checkout"))),
+    csp = security.content_policy(options.form_targets),
   }, App)
   if self.development == nil then self.development = config.development end
   add_pages(self, options.pages or {})

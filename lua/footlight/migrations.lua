@@ -19,7 +19,9 @@ local grants = {
   wallets = "SELECT, INSERT", wallet_balances = "SELECT, INSERT, UPDATE", tips = "SELECT, INSERT",
   settings = "SELECT, INSERT",
   revenue_splits = "SELECT, INSERT", ledger_periods = "SELECT, INSERT", audit_log = "SELECT, INSERT", audit_head = "SELECT, UPDATE",
-  schema_migrations = "SELECT",
+  schema_migrations = "SELECT", payment_events = "SELECT, INSERT, UPDATE",
+  refunds = "SELECT, INSERT, UPDATE", disputes = "SELECT, INSERT, UPDATE",
+  promos = "SELECT, INSERT, UPDATE", promo_uses = "SELECT, INSERT",
 }
 local all_rights = "SELECT, INSERT, UPDATE, DELETE"
 

@@ -21,9 +21,9 @@ end
 
 local with_camera, without_camera = policy(true), policy(false)
 
---- The Content-Security-Policy. `checkout` are origins that forms may be sent to (a payment page).
-function security.content_policy(checkout)
-  local action = "form-action 'self'" .. (checkout and " " .. checkout or "")
+--- The Content-Security-Policy. `targets` are other origins that forms may lead to (payment pages).
+function security.content_policy(targets)
+  local action = "form-action 'self'" .. (targets and " " .. targets or "")
   return table.concat({
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:",
     "media-src 'self' blob:", "connect-src 'self'", "worker-src 'self'", "manifest-src 'self'",

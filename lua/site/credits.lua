@@ -1,10 +1,13 @@
---- The wallet and what is for sale; orders; the sandbox provider with its own checkout page.
+--- The wallet and what is for sale; orders and the way to where they are paid.
 local billing = require "runtime.billing"
 local crypto = require "runtime.crypto"
 local form = require "footlight.form"
-local orders = require "site.orders"
+local forms = require "site.forms"
+local log = require "runtime.log"
 local packs = require "store.packs"
 local present = require "site.present"
+local promos = require "store.promos"
+local providers = require "site.payments"
 local router = require "footlight.router"
 local store = require "store.orders"
 
@@ -12,6 +15,9 @@ local ORDERS_SHOWN = 20
 
 local buy_form = form.define {
   { "pack", form.text { max = 30, pattern = "^[%w_-]+$" } },
+  { "provider", form.text { max = 20, pattern = "^[%l_]+$", optional = true } },
+  { "promo", form.text { min = 4, max = 24, pattern = "^[%w-]+$", optional = true,
+    messages = { pattern = "promo.unknown", too_short = "promo.unknown" } } },
   { "key", form.text { min = 8, max = 64, pattern = "^[%w_-]+$" } },
 }
 
@@ -40,63 +46,72 @@ local function with_next(req, path)
   return next_path == "/" and path or path .. "?next=" .. router.encode(next_path, "/")
 end
 
--- ---- the sandbox ----------------------------------------------------------------------------------
+-- What is wrong with a promo code, as people may know it.
+local promo_texts = { unknown = "promo.unknown", over = "promo.over", used = "promo.used", spent = "promo.spent" }
 
--- outcome → the events that the provider then reports, one after the other.
-local outcomes = {
-  { id = "paid", events = { { type = "paid" } } },
-  { id = "declined", events = { { type = "failed" } } },
-  { id = "cancelled", events = { { type = "cancelled" } } },
-  { id = "pending", events = { { type = "pending" } } },
-  { id = "expired", events = { { type = "expired" } } },
-  { id = "wrong_amount", events = { { type = "paid", add = -1 } } },
-  { id = "wrong_currency", events = { { type = "paid", currency = "XTS" } } },
-  { id = "twice", events = { { type = "paid" }, { type = "paid", again = true } } },
-  { id = "disputed", events = { { type = "paid" }, { type = "disputed" } } },
-}
-local outcome_by_id, outcome_ids = {}, {}
-for i, outcome in ipairs(outcomes) do
-  outcome_by_id[outcome.id] = outcome
-  outcome_ids[i] = outcome.id
-end
-local sandbox_form = form.define { { "outcome", form.choice(outcome_ids) } }
-
-local function report(order, outcome)
-  local last
-  for i, event in ipairs(outcome.events) do
-    local id = event.again and last or ("%s-%d-%s"):format(order.public_id, i, crypto.random_token(9))
-    last = id
-    orders.apply("sandbox", {
-      id = id, type = event.type, order = order.public_id,
-      amount = order.price_minor + (event.add or 0), currency = event.currency or order.currency,
-    })
+local function choices_of(t)
+  local list = {}
+  for i, adapter in ipairs(providers.enabled()) do
+    list[i] = { value = adapter.name, label = adapter.label(t) }
   end
+  return list
+end
+
+local function page(req, shown, status, promo)
+  local account = req.account
+  local wallet = billing.wallet(account.id)
+  local list = packs.offered()
+  local best = best_value(list)
+  local packs_shown, rows = {}, {}
+  for i, pack in ipairs(list) do
+    local bonus = pack.promo_credits + (promo and promos.bonus(promo, pack) or 0)
+    packs_shown[i] = {
+      id = pack.name, key = crypto.random_token(18), best = pack == best,
+      credits_text = present.credits(pack.credits, req.locale), bonus = bonus,
+      bonus_text = present.credits(bonus, req.locale),
+      price_text = present.money(pack.price_minor, pack.currency),
+    }
+  end
+  for i, order in ipairs(store.of_account(account.id, ORDERS_SHOWN)) do
+    rows[i] = present.order(order, req)
+  end
+  local choices = choices_of(req.t)
+  return req:render("site/credits", {
+    wallet = wallet, verified = verified(account), packs = packs_shown, orders = rows,
+    providers = choices, closed = #choices == 0, form = shown or forms.fresh(),
+    balance_text = present.credits(wallet.paid + wallet.bonus, req.locale),
+    bonus_text = present.credits(wallet.bonus, req.locale), held_text = present.credits(wallet.held, req.locale),
+    next_path = req:next_path("/"),
+  }, status)
+end
+
+-- Sends the buyer to where the order is paid. The same order leads to the same payment.
+local function go_and_pay(req, order)
+  local adapter = providers.adapter(order.provider)
+  if not adapter then req:fail(503, req.t("credits.closed")) end
+  local url, ref = adapter.begin(order, present.site())
+  if not url then
+    log.warn("payment.not_begun", { order = order.public_id, provider = order.provider, error = tostring(ref) })
+    return req:render("site/message", {
+      heading = req.t("credits.provider_away"), text = req.t("credits.provider_away_text"),
+      link = { href = "/credits", label = req.t("order.again") },
+    }, 503)
+  end
+  if ref and order.provider_ref == nil then store.set_provider_ref(order.id, ref) end
+  if order.state == "created" then store.move(order.id, "created", "redirected") end
+  if url:find("^/") then return req:redirect(with_next(req, url)) end
+  return req:redirect_out(url)
 end
 
 return function(site)
   site:get("/credits", { name = "credits", signed_in = true }, function(req)
-    local account = req.account
-    local wallet = billing.wallet(account.id)
-    local list = packs.offered()
-    local best = best_value(list)
-    local shown, rows = {}, {}
-    for i, pack in ipairs(list) do
-      shown[i] = {
-        id = pack.name, key = crypto.random_token(18), best = pack == best,
-        credits_text = present.credits(pack.credits, req.locale), bonus = pack.promo_credits,
-        bonus_text = present.credits(pack.promo_credits, req.locale),
-        price_text = present.money(pack.price_minor, pack.currency),
-      }
-    end
-    for i, order in ipairs(store.of_account(account.id, ORDERS_SHOWN)) do
-      rows[i] = present.order(order, req)
-    end
-    return req:render("site/credits", {
-      wallet = wallet, verified = verified(account), packs = shown, orders = rows,
-      balance_text = present.credits(wallet.paid + wallet.bonus, req.locale),
-      bonus_text = present.credits(wallet.bonus, req.locale), held_text = present.credits(wallet.held, req.locale),
-      next_path = req:next_path("/"),
-    })
+    local provider, code = req.query.provider, req.query.promo
+    local values = { provider = type(provider) == "string" and providers.adapter(provider) and provider or nil }
+    if type(code) ~= "string" or code == "" then return page(req, forms.fresh(values)) end
+    values.promo = code:upper():sub(1, 24)
+    local promo, problem = promos.look(values.promo, req.account.id)
+    if not promo then return page(req, forms.failed(values, { promo = req.t(promo_texts[problem]) }), 422) end
+    return page(req, forms.fresh(values), 200, promo)
   end)
 
   site:get("/credits/buy", function(req) return req:redirect("/credits") end)
@@ -106,39 +121,34 @@ return function(site)
   }, function(req)
     if not verified(req.account) then req:forbidden(req.t("credits.unverified")) end
     local values, errors = buy_form:read(req)
-    if errors then req:fail(422) end
+    if errors then return page(req, forms.failed(values, errors), 422) end
     local pack = packs.by_name(values.pack)
-    if not pack or not pack.offered then req:fail(422) end
+    if not pack then req:fail(422) end
+    local wanted = values.provider ~= "" and values.provider or (providers.enabled()[1] or {}).name
+    if not wanted or not providers.adapter(wanted) then req:fail(503, req.t("credits.closed")) end
     -- The price is the pack's, whatever the form says; a key that comes twice is the same order.
-    local order = store.create {
-      account_id = req.account.id, pack = pack, provider = "sandbox", idem_key = values.key,
-      ip = req.remote,
+    local order, problem = store.create {
+      account_id = req.account.id, pack = pack, provider = wanted, idem_key = values.key,
+      ip = req.remote, code = values.promo ~= "" and values.promo:upper() or nil,
     }
+    if not order then
+      return page(req, forms.failed(values, { promo = req.t(promo_texts[problem]) }), 422)
+    end
     if order.pack_id ~= pack.id then req:conflict(req.t("credits.repeat_other")) end
-    if order.state == "created" then store.move(order.id, "created", "redirected") end
-    return req:redirect(with_next(req, "/sandbox/pay/" .. order.public_id))
-  end)
-
-  site:get("/sandbox/pay/:order", { signed_in = true }, function(req)
-    local order = order_of(req)
-    if order.state ~= "created" and order.state ~= "redirected" and order.state ~= "pending" then
+    if order.state ~= "created" and order.state ~= "redirected" then
       return req:redirect(with_next(req, "/credits/return/" .. order.public_id))
     end
-    local choices = {}
-    for i, outcome in ipairs(outcomes) do
-      choices[i] = { id = outcome.id, label = req.t("sandbox." .. outcome.id) }
-    end
-    return req:render("site/sandbox", {
-      order = present.order(order, req), outcomes = choices, next_path = req:next_path("/"),
-    })
+    return go_and_pay(req, order)
   end)
 
-  site:post("/sandbox/pay/:order", { signed_in = true }, function(req)
+  -- On with an order that was left at the payment page.
+  site:post("/credits/pay/:order", { signed_in = true,
+    limit = { name = "pay", count = 30, seconds = 3600, by = "account" } }, function(req)
     local order = order_of(req)
-    local values, errors = sandbox_form:read(req)
-    if errors then req:fail(422) end
-    report(order, outcome_by_id[values.outcome])
-    return req:redirect(with_next(req, "/credits/return/" .. order.public_id))
+    if order.state ~= "created" and order.state ~= "redirected" then
+      return req:redirect("/credits/return/" .. order.public_id)
+    end
+    return go_and_pay(req, order)
   end)
 
   -- Shows how things stand and never credits: anybody can open an address.

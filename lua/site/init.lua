@@ -2,7 +2,9 @@
 return require("footlight.app").new {
   pages = {
     "site.home", "site.rooms", "site.signup", "site.login", "site.credits", "site.account",
-    "site.apply", "site.pages", "studio.index", "studio.broadcast", "admin.index", "admin.models",
+    "site.apply", "site.pages", "site.sandbox", "site.webhooks", "studio.index", "studio.broadcast",
+    "admin.index", "admin.models", "admin.orders", "admin.disputes", "admin.promos",
   },
   context = require "site.context",
+  form_targets = require("site.payments").origins(),
 }

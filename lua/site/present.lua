@@ -79,7 +79,7 @@ function present.order(row, req)
     waiting = row.state == "pending" or row.state == "paid",
     over = over[row.state] or false,
     resume = (row.state == "created" or row.state == "redirected")
-      and row.provider == "sandbox" and "/sandbox/pay/" .. row.public_id or nil,
+      and "/credits/pay/" .. row.public_id or nil,
   }
 end
 

@@ -2,14 +2,16 @@
 -- site/orders.lua's; which state may follow which is here.
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
+local promos = require "store.promos"
 
 local orders = {}
 
 local columns = [[
   SELECT o.id, o.public_id, o.account_id, o.pack_id, p.name AS pack_name, o.credits, o.promo_credits,
     o.price_minor, o.currency, o.state, o.state_reason, o.version, o.provider, o.provider_ref,
-    o.idem_key, o.created_at, o.updated_at, o.paid_at, o.credited_at
-  FROM orders o JOIN packs p ON p.id = o.pack_id ]]
+    o.payment_ref,
+    o.promo_id, a.name AS account_name, o.idem_key, o.created_at, o.updated_at, o.paid_at, o.credited_at
+  FROM orders o JOIN packs p ON p.id = o.pack_id JOIN accounts a ON a.id = o.account_id ]]
 
 local moves = {
   created = { redirected = true, pending = true, paid = true, failed = true, expired = true, cancelled = true, review = true },
@@ -21,24 +23,36 @@ local moves = {
   review = { paid = true, cancelled = true, refund_pending = true },
   paid = { credited = true },
   credited = { refund_pending = true, disputed = true },
-  refund_pending = { refunded = true },
+  refund_pending = { refunded = true, credited = true },
   disputed = { credited = true, charged_back = true },
   refunded = {},
   charged_back = {},
 }
 
---- create { account_id, pack, provider, idem_key, ip =, country = } → the order. A key that was here
--- before gives the order that it made then, whatever pack is named now: compare pack_id.
+--- create { account_id, pack, provider, idem_key, ip =, country =, code = } → the order. A key that was
+-- here before gives the order that it made then, whatever pack is named now: compare pack_id. With a
+-- promo code that cannot be used: nil and the reason of store.promos.
 function orders.create(values)
   local pack = values.pack
-  db.exec([[
-    INSERT INTO orders (public_id, account_id, pack_id, credits, promo_credits, price_minor, currency,
-      provider, idem_key, ip, country)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON DUPLICATE KEY UPDATE id = id]], crypto.random_token(16), values.account_id, pack.id, pack.credits,
-    pack.promo_credits, pack.price_minor, pack.currency, values.provider, values.idem_key,
-    (values.ip or ""):sub(1, 45), values.country)
-  return db.one(columns .. "WHERE o.account_id = ? AND o.idem_key = ?", values.account_id, values.idem_key)
+  return db.transaction(function(tx)
+    local mine = columns .. "WHERE o.account_id = ? AND o.idem_key = ?"
+    local order = tx.one(mine, values.account_id, values.idem_key)
+    if order then return order end
+    local promo, extra
+    if values.code then
+      promo, extra = promos.reserve(values.code, values.account_id, pack, tx)
+      if not promo then return nil, extra end
+    end
+    local affected, id = tx.exec([[
+      INSERT INTO orders (public_id, account_id, pack_id, credits, promo_credits, price_minor, currency,
+        provider, idem_key, ip, country, promo_id)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON DUPLICATE KEY UPDATE id = id]], crypto.random_token(16), values.account_id, pack.id, pack.credits,
+      pack.promo_credits + (extra or 0), pack.price_minor, pack.currency, values.provider, values.idem_key,
+      (values.ip or ""):sub(1, 45), values.country, promo and promo.id)
+    if promo and affected == 1 then promos.add_use(promo.id, values.account_id, id, extra, tx) end
+    return tx.one(mine, values.account_id, values.idem_key)
+  end, { retries = 3 })
 end
 
 --- The order with that public id; `lock` keeps others off until the transaction ends.
@@ -71,18 +85,39 @@ function orders.set_provider_ref(id, ref, tx)
   (tx or db).exec("UPDATE orders SET provider_ref = ?, updated_at = UTC_TIMESTAMP(6) WHERE id = ?", ref, id)
 end
 
---- Keeps an event as it came. Returns its id, or nil if it was here before.
-function orders.add_event(values, tx)
-  local affected, id = (tx or db).exec([[
-    INSERT INTO payment_events (provider, event_id, order_id, raw) VALUES (?, ?, ?, ?)
-    ON DUPLICATE KEY UPDATE provider = VALUES(provider)]], values.provider, values.event_id,
-    values.order_id, values.raw)
-  return affected == 1 and id or nil
+--- The payment behind the order, once it is known.
+function orders.set_payment_ref(id, ref, tx)
+  (tx or db).exec("UPDATE orders SET payment_ref = ? WHERE id = ? AND payment_ref IS NULL", ref, id)
 end
 
-function orders.finish_event(id, result, tx)
-  (tx or db).exec("UPDATE payment_events SET processed_at = UTC_TIMESTAMP(6), result = ? WHERE id = ?",
-    result, id)
+--- The order that a provider's payment belongs to, or nil.
+function orders.by_payment_ref(provider, ref, tx, lock)
+  return (tx or db).one(columns .. "WHERE o.provider = ? AND o.payment_ref = ? ORDER BY o.id LIMIT 1"
+    .. (lock and " FOR UPDATE" or ""), provider, ref)
+end
+
+--- { query =, state =, limit, offset } → rows and how many there are, the newest first. The query is an
+-- order's id, a provider's reference or the start of an account's name.
+function orders.search(wanted)
+  local where = [[
+    WHERE (? IS NULL OR o.state = ?)
+      AND (? = '' OR o.public_id = ? OR o.provider_ref = ? OR o.payment_ref = ? OR a.name LIKE ?)]]
+  local query = wanted.query or ""
+  local like = query:gsub("[%%_\\]", "\\%0") .. "%"
+  local rows = db.rows(columns .. where .. " ORDER BY o.id DESC LIMIT ? OFFSET ?", wanted.state,
+    wanted.state, query, query, query, query, like, wanted.limit, wanted.offset)
+  local total = db.one("SELECT COUNT(*) AS n FROM orders o JOIN accounts a ON a.id = o.account_id " .. where,
+    wanted.state, wanted.state, query, query, query, query, like).n
+  return rows, total
+end
+
+--- state → how many orders.
+function orders.count_by_state()
+  local counts = {}
+  for _, row in ipairs(db.rows "SELECT state, COUNT(*) AS n FROM orders GROUP BY state") do
+    counts[row.state] = row.n
+  end
+  return counts
 end
 
 --- Paid orders whose credits have not arrived for `seconds`: something died between the two.

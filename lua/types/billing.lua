@@ -43,7 +43,8 @@ function billing.credit(values) end
 ---@return wallet|nil wallet, string|nil reason
 function billing.tip(values) end
 
---- As tip, for anything else that takes credits; `type` is "adjustment" unless it is said.
+--- As tip, for anything else that takes credits; `type` is "adjustment" unless it is said. "purchase" and
+--- "promotion" take back what was credited, from the paid or the bonus side, frozen or not.
 ---@param values billing_debit
 ---@return wallet|nil wallet, string|nil reason
 function billing.debit(values) end

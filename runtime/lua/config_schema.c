@@ -32,7 +32,6 @@ const struct config_key config_schema[] = {
 
     TEXT("site.name"),
     URL("site.url"),
-    CHOICE("site.checkout", "demo|none"),
     TEXT("site.language"),
     TEXT("site.email"),
     TEXT("site.currency"),
@@ -102,6 +101,21 @@ const struct config_key config_schema[] = {
     TEXT("moderation.words"), // unwanted in chat, separated by commas
     INTEGER("streaming.*", 0, HOUR_MS * 24LL),
     INTEGER("billing.*", 0, 1000000000000LL),
+
+    TEXT("payments.providers"), // sandbox, stripe, gateway: separated by commas, the first is offered first
+    URL("payments.stripe.base"),
+    TEXT("payments.stripe.key"),
+    TEXT("payments.stripe.webhook_secrets"), // the newest and, while it is changed, the one before
+    INTEGER("payments.stripe.tolerance", 1, 86400),
+    TEXT("payments.gateway.name"),
+    URL("payments.gateway.url"),
+    TEXT("payments.gateway.merchant"),
+    TEXT("payments.gateway.key"),
+    TEXT("payments.gateway.addresses"),
+    INTEGER("payments.gateway.tolerance", 1, 604800),
+    TEXT("payouts.name"), // who pays: the site's own account
+    TEXT("payouts.iban"),
+    TEXT("payouts.bic"),
 
     CHOICE("log.level", "debug|info|warn|error"),
     {NULL, CONFIG_TEXT, 0, 0, NULL},

@@ -1,7 +1,14 @@
 -- Every text that a page asks for exists, and every language says the same things.
 local template = require "runtime.template"
 
-local function messages(language) return require("site.locales." .. language) end
+-- All areas of the site in one, as footlight.i18n reads them.
+local function messages(language)
+  local all = {}
+  for _, area in ipairs { "site", "site.payments" } do
+    for key, message in pairs(require(area .. ".locales." .. language)) do all[key] = message end
+  end
+  return all
+end
 
 local function placeholders(message)
   local set, text = {}, message

@@ -8,6 +8,7 @@ local models = require "store.models"
 local orders = require "store.orders"
 local outbox = require "store.outbox"
 local packs = require "store.packs"
+local payments = require "store.payments"
 local rooms = require "store.rooms"
 local sessions = require "store.sessions"
 local stream_keys = require "store.stream_keys"
@@ -250,10 +251,10 @@ describe("store.orders", function()
   it("keeps an event of a provider once", function()
     local order = order_of(account_of { state = "active" })
     local event = { provider = "sandbox", event_id = fresh("e"), order_id = order.id, raw = "{}" }
-    local id = orders.add_event(event)
+    local id = payments.add_event(event)
     assert.is_number(id)
-    assert.is_nil(orders.add_event(event))
-    orders.finish_event(id, "applied")
+    assert.is_nil(payments.add_event(event))
+    payments.finish_event(id, "applied")
   end)
 end)
 

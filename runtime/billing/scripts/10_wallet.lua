@@ -116,7 +116,10 @@ local function credit(keys, args)
 end
 
 -- keys: wallet, out, op; arguments: account, op, amount, payee, type, reason, actor, extra, now
--- Bonus first, then paid. A refusal is not remembered: after a top-up the same key may succeed.
+-- Bonus first, then paid. What takes a credit back (its types are those of credits) takes it from the
+-- side that it went to, also when the wallet is frozen.
+-- A refusal is not remembered: after a top-up the same key may succeed.
+local given_to = { purchase = 'paid', promotion = 'bonus' }
 local function debit(keys, args)
   local account, op, payee, kind, reason, actor = args[1], args[2], args[4], args[5], args[6], args[7]
   local bad = op_check(account, op, kind, reason, actor, args[8])
@@ -129,9 +132,13 @@ local function debit(keys, args)
   if contradiction then return contradiction end
   local w = wallet_read(keys[1])
   if known then return wallet_reply(w, known.p, known.b, known.d, 1) end
-  if w.frozen and kind ~= 'adjustment' then return fail('FROZEN', 'the wallet is frozen') end
-  if w.paid + w.bonus < amount then return fail('NOFUNDS', 'not enough credits') end
+  local side = given_to[kind]
+  if w.frozen and kind ~= 'adjustment' and not side then return fail('FROZEN', 'the wallet is frozen') end
+  local there = w.paid + w.bonus
+  if side then there = w[side] end
+  if there < amount then return fail('NOFUNDS', 'not enough credits') end
   local b = math.min(w.bonus, amount)
+  if side then b = side == 'bonus' and amount or 0 end
   local p = amount - b
   local at = now_ms(args[9])
   w.paid, w.bonus = w.paid - p, w.bonus - b
