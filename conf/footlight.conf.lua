@@ -65,6 +65,10 @@ return {
     user = "footlight",
     database = "footlight",
     pool = 10, -- connections of one process
+    queue = 1000, -- requests that wait for one; more fail at once with "busy"
+    wait_ms = 2000, -- how long they wait at most
+    query_ms = 5000, -- how long a statement may take
+    -- replica = { host = "10.0.0.2" }, -- what db.replica reads from; also port, socket, user, password, pool
   },
 
   -- ticket, token, cookie, hooks, seal, segment: a file each, 64 hex digits. tools/start makes them.

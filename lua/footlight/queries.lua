@@ -38,6 +38,7 @@ local function watch_db()
   if not ok then return end
   local transaction = db.transaction
   db.rows, db.one, db.exec = noting(db.rows), noting(db.one), noting(db.exec)
+  db.replica.rows, db.replica.one = noting(db.replica.rows), noting(db.replica.one)
   db.transaction = function(fn, ...)
     return transaction(function(tx, ...) return fn(behind(tx), ...) end, ...)
   end

@@ -74,6 +74,11 @@ function db.ready() end
 --- For connections from db.open; on the shared one it does nothing.
 function db.close() end
 
+--- The same reads from the replica of the settings (mariadb.replica), or from the main server while there is
+--- none or it does not answer. A replica lags: what this request has written may not be there yet.
+---@type { rows: fun(sql: string, ...: db_value): table[], one: (fun(sql: string, ...: db_value): table?), each: function, ready: fun(): boolean }
+db.replica = {}
+
 --- For commands and tests: the same functions for another user or database of the settings' server. Use
 --- it as `local admin <close> = db.open { … }`. database = false selects none.
 ---@param options { name?: string, user?: string, password?: string, database?: string|false, limit_ms?: integer }

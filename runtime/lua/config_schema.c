@@ -56,6 +56,12 @@ const struct config_key config_schema[] = {
     INTEGER("mariadb.queue", 1, 100000),
     INTEGER("mariadb.wait_ms", 1, HOUR_MS),
     INTEGER("mariadb.query_ms", 1, HOUR_MS),
+    PATH("mariadb.replica.socket"),
+    TEXT("mariadb.replica.host"),
+    INTEGER("mariadb.replica.port", 1, 65535),
+    TEXT("mariadb.replica.user"),
+    TEXT("mariadb.replica.password"),
+    INTEGER("mariadb.replica.pool", 1, 200),
 
     PATH("secrets.directory"),
     SECRET("secrets.ticket"),

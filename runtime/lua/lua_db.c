@@ -5,6 +5,7 @@
 // protected in the coroutine, turns that into Lua values.
 #include <string.h>
 
+#include "lua/lua_db.h"
 #include "lua/pending.h"
 #include "lua/runtime.h"
 #include "mariadb/pool.h"
@@ -432,61 +433,6 @@ static int session_discard(lua_State *L) {
     return session_release(L);
 }
 
-// What people call is Lua, for it calls functions that wait. A cancelled coroutine closes its session
-// on the way out, and the pool rolls back. Everything is called with a dot, db.one(…), tx.one(…); a
-// colon does the same.
-static const char calls[] =
-    "local rows, one, exec, each, ready, close, acquire, discard = ...\n"
-    "local function bind(self, target, name, fn)\n"
-    "  self[name] = function(first, ...)\n"
-    "    if rawequal(first, self) then return fn(target, ...) end\n"
-    "    return fn(target, first, ...)\n"
-    "  end\n"
-    "end\n"
-    "local function handle(target)\n"
-    "  local self = {}\n"
-    "  bind(self, target, 'rows', rows)\n"
-    "  bind(self, target, 'one', one)\n"
-    "  bind(self, target, 'exec', exec)\n"
-    "  return self\n"
-    "end\n"
-    "local function attempt(connection, fn)\n"
-    "  local session <close> = acquire(connection)\n"
-    "  exec(session, 'START TRANSACTION')\n"
-    "  local tx, after = handle(session), {}\n"
-    "  function tx.after_commit(todo) after[#after + 1] = todo end\n"
-    "  local results = table.pack(fn(tx))\n"
-    "  exec(session, 'COMMIT')\n"
-    "  return results, after\n"
-    "end\n"
-    "local function transaction(connection, fn, options)\n"
-    "  local retries = options and options.retries or 0\n"
-    "  while true do\n"
-    "    local ok, results, after = pcall(attempt, connection, fn)\n"
-    "    if ok then\n"
-    "      for _, todo in ipairs(after) do todo() end\n"
-    "      return table.unpack(results, 1, results.n)\n"
-    "    end\n"
-    "    local again = type(results) == 'table' and results.retryable\n"
-    "    if not again or retries < 1 then error(results, 0) end\n"
-    "    retries = retries - 1\n"
-    "  end\n"
-    "end\n"
-    "local function session(connection, fn)\n"
-    "  local own <close> = setmetatable({ session = acquire(connection) },\n"
-    "    { __close = function(self) discard(self.session) end })\n"
-    "  return fn(handle(own.session))\n"
-    "end\n"
-    "return function(connection)\n"
-    "  local self = handle(connection)\n"
-    "  bind(self, connection, 'transaction', transaction)\n"
-    "  bind(self, connection, 'session', session)\n"
-    "  bind(self, connection, 'each', each)\n"
-    "  bind(self, connection, 'ready', ready)\n"
-    "  bind(self, connection, 'close', close)\n"
-    "  return setmetatable(self, { __close = function() close(connection) end })\n"
-    "end\n";
-
 // ---------------------------------------------------------------- connections
 
 static int connection_close(lua_State *L) {
@@ -551,6 +497,12 @@ static void make_type(lua_State *L, const char *name, const luaL_Reg *meta) {
     lua_setfield(L, -2, "__metatable");
 }
 
+static void push_pool(lua_State *L, struct mariadb_pool *pool) {
+    struct db_connection *connection = lua_newuserdatauv(L, sizeof *connection, 0);
+    *connection = (struct db_connection){pool, false};
+    luaL_setmetatable(L, CONNECTION_TYPE);
+}
+
 int lua_open_db(lua_State *L) {
     lua_settop(L, 0);
     make_type(L, WAIT_TYPE, (luaL_Reg[]){{"__gc", wait_gc}, {NULL, NULL}});
@@ -560,19 +512,23 @@ int lua_open_db(lua_State *L) {
     make_type(L, STREAM_TYPE,
               (luaL_Reg[]){{"__gc", stream_close}, {"__close", stream_close}, {NULL, NULL}});
     make_type(L, CONNECTION_TYPE, (luaL_Reg[]){{"__gc", connection_close}, {NULL, NULL}});
+    lua_settop(L, 0);
     if (luaL_loadbufferx(L, calls, sizeof calls - 1, "=runtime.db", "t")) return lua_error(L);
     static const lua_CFunction given[] = {db_rows,  db_one,           db_exec,    db_each,
                                           db_ready, connection_close, db_acquire, session_discard};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) lua_pushcfunction(L, given[i]);
-    lua_call(L, (int)(sizeof given / sizeof *given), 1);
-    int wrap = lua_gettop(L);
-
-    lua_pushvalue(L, wrap);
-    struct db_connection *connection = lua_newuserdatauv(L, sizeof *connection, 0);
-    *connection = (struct db_connection){runtime_of(L)->db, false};
-    luaL_setmetatable(L, CONNECTION_TYPE);
-    lua_call(L, 1, 1); // [-1] the module
-    lua_pushvalue(L, wrap);
+    lua_call(L, (int)(sizeof given / sizeof *given), 2); // [1] wrap, [2] reader
+    struct runtime *runtime = runtime_of(L);
+    push_pool(L, runtime->db); // [3] main
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 3);
+    lua_call(L, 1, 1); // [4] the module
+    lua_pushvalue(L, 2);
+    push_pool(L, runtime->db_replica ? runtime->db_replica : runtime->db);
+    lua_pushvalue(L, 3);
+    lua_call(L, 2, 1);
+    lua_setfield(L, 4, "replica");
+    lua_pushvalue(L, 1);
     lua_pushcclosure(L, db_open, 1);
     lua_setfield(L, -2, "open");
     lua_pushlightuserdata(L, &null_key);

@@ -17,7 +17,7 @@ struct runtime {
     struct settings *settings;
     struct redis_client *redis_main, *redis_money;
     struct redis_subscriber *subscriber; ///< on the main instance
-    struct mariadb_pool *db;
+    struct mariadb_pool *db, *db_replica; ///< the latter NULL where no replica is set
     struct billing *billing;
     struct hub *hub;             ///< realtime: local channels; others publish through Redis only
     struct streaming *streaming; ///< hooks and media

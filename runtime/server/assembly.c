@@ -122,8 +122,25 @@ static void assembly_open_mariadb(struct assembly *assembly) {
         .password = settings_text(settings, "mariadb.password", NULL),
         .database = settings_text(settings, "mariadb.database", "footlight"),
         .size = (unsigned)settings_integer(settings, "mariadb.pool", 10),
+        .queue = (unsigned)settings_integer(settings, "mariadb.queue", 0),
+        .wait_ms = (unsigned)settings_integer(settings, "mariadb.wait_ms", 0),
+        .query_ms = (unsigned)settings_integer(settings, "mariadb.query_ms", 0),
     };
     runtime->db = mariadb_pool_new(runtime->loop, &options);
+    host = settings_text(settings, "mariadb.replica.host", NULL);
+    const char *socket = host ? NULL : settings_text(settings, "mariadb.replica.socket", NULL);
+    if (!host && !socket) return;
+    options.name = "replica";
+    options.host = host;
+    options.socket = socket;
+    options.port = (unsigned)settings_integer(settings, "mariadb.replica.port", 3306);
+    options.size = (unsigned)settings_integer(settings, "mariadb.replica.pool", options.size);
+    // Another user has a password of its own, or none.
+    const char *user = settings_text(settings, "mariadb.replica.user", NULL);
+    if (user) options.user = user;
+    options.password = settings_text(settings, "mariadb.replica.password",
+                                     user ? NULL : options.password);
+    runtime->db_replica = mariadb_pool_new(runtime->loop, &options);
 }
 
 static bool assembly_open_streaming(struct assembly *assembly) {
@@ -233,6 +250,7 @@ void assembly_close(struct assembly *assembly) {
     if (assembly->kind->db) lua_http_detach(runtime);
     if (runtime->http) http_client_free(runtime->http);
     if (runtime->billing) billing_free(runtime->billing);
+    if (runtime->db_replica) mariadb_pool_free(runtime->db_replica);
     if (runtime->db) mariadb_pool_free(runtime->db);
     if (runtime->subscriber) redis_subscriber_free(runtime->subscriber);
     if (runtime->redis_money) redis_client_free(runtime->redis_money);
