@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { seen as described, validate, validateReceived } from "./schemas.mjs";
 import { start, token } from "./service.mjs";
 
 const require = createRequire(import.meta.url);
@@ -12,6 +13,7 @@ const SockJS = require("sockjs-client");
 const LIMIT = 8000;
 
 const service = await start();
+const undescribed = []; // what came and is not as docs/realtime-protocol.md says
 const [one, two] = service.ports;
 
 function within(promise, what) {
@@ -30,6 +32,11 @@ function client(transmit, close) {
     close,
     take(text) {
       const message = JSON.parse(text);
+      try {
+        validateReceived(message);
+      } catch (error) {
+        undescribed.push(`${error.message} in ${text}`);
+      }
       const at = waiting.findIndex((entry) => entry.test(message));
       if (at >= 0) waiting.splice(at, 1)[0].resolve(message);
       else seen.push(message);
@@ -137,11 +144,56 @@ await check("ws gets permessage-deflate and large messages whole", async () => {
   socket.close();
 });
 
+await check("commands and pushes of every kind", async () => {
+  const channel = `chat:kinds-${process.pid}`;
+  const status = `status:kinds-${process.pid}`;
+  const mine = await enter("ws", one, channel);
+  const from = { id: 7, name: "ava", role: "viewer" };
+  const spread = (name, object) => service.publish(name, object);
+  mine.send({ i: 2, sub: { c: status } });
+  await mine.next((m) => m.i === 2 && m.sub?.[status], "reply to sub");
+  mine.send({ i: 3, ping: {} });
+  await mine.next((m) => m.i === 3 && m.pong, "pong");
+  mine.send({ i: 4, refresh: { token: token(service.key, account, "again") } });
+  await mine.next((m) => m.i === 4 && m.refresh, "reply to refresh");
+  const other = await enter("ws", two, channel);
+  await mine.next((m) => m.pres?.n === 2, "presence");
+  other.close();
+  await spread(channel, { type: "tip", from, amount: 5000000, text: "", at: Date.now() });
+  await mine.next((m) => m.pub?.d.type === "tip", "tip");
+  await spread(channel, { type: "remove", offset: 1 });
+  await mine.next((m) => m.pub?.d.type === "remove", "removal");
+  await spread(status, { type: "status", slug: "kinds", state: "live", at: Date.now() });
+  await mine.next((m) => m.state?.d.type === "status", "status");
+  mine.send({ i: 5, unsub: { c: channel } });
+  await mine.next((m) => m.i === 5 && m.unsub, "reply to unsub");
+  await service.redis("PUBLISH", "ctl:realtime", JSON.stringify({ do: "close", channel: status, reason: "over" }));
+  await mine.next((m) => m.unsub?.code === 410, "end of the subscription");
+  mine.close();
+});
+
 await check("a stopped service sends everyone away to come back", async () => {
   const mine = await enter("ws", one, "lobby");
   service.child.kill("SIGTERM");
   const goodbye = await mine.next((m) => m.disc, "goodbye");
   if (goodbye.disc.code !== 3000 || goodbye.disc.reconnect !== true) throw new Error(JSON.stringify(goodbye));
+});
+
+await check("all that was received is as the protocol's schemas say", async () => {
+  if (undescribed.length > 0) throw new Error(undescribed.slice(0, 5).join("\n"));
+  for (const kind of ["answer connect", "answer pub", "answer error", "answer sub", "answer unsub", "answer pong",
+    "answer refresh", "push pub", "push state", "push pres", "push unsub", "push disc", "message.chat",
+    "message.remove", "message.tip", "message.status"])
+    if (!described[kind]) throw new Error(`no ${kind} was received`);
+  for (const wrong of [{}, { pub: {} }, { pub: { c: "x", d: 1, z: 1 } }, { disc: { code: 1 } }]) {
+    let passed = true;
+    try {
+      validate("push", wrong);
+    } catch {
+      passed = false;
+    }
+    if (passed) throw new Error(`the schemas let ${JSON.stringify(wrong)} pass`);
+  }
 });
 
 await service.stop();

@@ -30,7 +30,9 @@ describe("foreign clients", function()
 
   for _, name in ipairs {
     "ws gets permessage-deflate and large messages whole",
+    "commands and pushes of every kind",
     "a stopped service sends everyone away to come back",
+    "all that was received is as the protocol's schemas say",
   } do
     it(name, function() outcome("clients.mjs", name) end)
   end

@@ -55,6 +55,32 @@ function redisOf(text) {
     });
 }
 
+const NUMBERED = `
+  if redis.call('HSETNX', KEYS[1], 'e', 'tests') == 1 then redis.call('HSET', KEYS[1], 'o', 0) end
+  local offset = redis.call('HINCRBY', KEYS[1], 'o', 1)
+  redis.call('XADD', KEYS[2], 'MAXLEN', 50, offset .. '-0', 'd', ARGV[2])
+  redis.call('EXPIRE', KEYS[1], 600) redis.call('EXPIRE', KEYS[2], 600)
+  local epoch = redis.call('HGET', KEYS[1], 'e')
+  redis.call('PUBLISH', 'rt:c:' .. ARGV[1], 'p ' .. offset .. ' ' .. epoch .. ' ' .. ARGV[2])
+  return offset`;
+const STATE = `
+  local version = redis.call('HINCRBY', KEYS[1], 'v', 1)
+  redis.call('HSET', KEYS[1], 'd', ARGV[2])
+  redis.call('EXPIRE', KEYS[1], 600)
+  redis.call('PUBLISH', 'rt:c:' .. ARGV[1], 's ' .. version .. ' ' .. ARGV[2])
+  return version`;
+
+/** publish(channel, object): as runtime.realtime does it, with what the channel's kind keeps. */
+function publisherOf(redis) {
+  return (channel, object) => {
+    const text = JSON.stringify(object);
+    const key = (kind) => `rt:${kind}:${channel}`;
+    if (/^(status|show|bal):/.test(channel)) return redis("EVAL", STATE, "1", key("s"), channel, text);
+    if (channel === "lobby") return redis("PUBLISH", key("c"), `e ${text}`);
+    return redis("EVAL", NUMBERED, "2", key("m"), key("h"), channel, text);
+  };
+}
+
 export async function start() {
   const { binary, root, site } = parent();
   const [one, two] = await freePorts();
@@ -107,7 +133,8 @@ export async function start() {
     await stop();
     throw error;
   }
-  return { ports: [one, two], key, stop, child, redis: redisOf(text) };
+  const redis = redisOf(text);
+  return { ports: [one, two], key, stop, child, redis, publish: publisherOf(redis) };
 }
 
 export function token(key, account, name, role = "viewer", more = {}) {
