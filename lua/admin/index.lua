@@ -5,6 +5,7 @@ local live = require "site.live"
 local models = require "store.models"
 local orders = require "store.orders"
 local payments = require "store.payments"
+local payouts = require "store.payouts"
 
 local ROWS = 20
 
@@ -34,6 +35,7 @@ return function(site)
             href = "/admin/orders?state=review" },
           { value = select(2, payments.search_disputes { state = "open", limit = 1, offset = 0 }),
             label = t("admin.tile.disputes"), href = "/admin/disputes?state=open" },
+          { value = #payouts.eligible(payouts.terms()), label = t("admin.tile.payouts"), href = "/admin/payouts" },
         },
       })
     end)

@@ -4,6 +4,7 @@ return require("footlight.app").new {
     "site.home", "site.rooms", "site.signup", "site.login", "site.credits", "site.account",
     "site.apply", "site.pages", "site.sandbox", "site.webhooks", "studio.index", "studio.broadcast",
     "admin.index", "admin.models", "admin.orders", "admin.disputes", "admin.promos",
+    "admin.payouts", "studio.payouts",
   },
   context = require "site.context",
   form_targets = require("site.payments").origins(),
