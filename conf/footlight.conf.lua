@@ -118,7 +118,7 @@ return {
   lua = {
     deadline_ms = 10000,       -- waits included
     cpu_ms = 500,              -- computing only
-    stall_ms = 40,             -- computing where it cannot give way to others (a comparator of table.sort)
+    stall_ms = 20,             -- computing where it cannot give way to others (a comparator of table.sort)
     memory = 32 * 1024 * 1024, -- bytes
     coroutines = 20000,        -- at once, in one process
   },

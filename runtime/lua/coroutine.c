@@ -14,6 +14,7 @@
 enum {
     IDLE_MOST = 256,
     TURN_MOST = 256,
+    TURN_US = 2000, // whichever comes first: ten thousand that were begun at once are not all quick
     SLICE_GAP_MS = 2,
     COLLECT_AFTER_MS = 4,
     COLLECT_SLICE_US = 1000,
@@ -207,6 +208,8 @@ void lua_coroutine_requeue(lua_State *L, bool busy) {
     struct lua_host *host = co->anchor.host;
     list_push_back(&host->busy, &co->ready);
     if (!timer_active(&host->slice)) {
+        // The loop's clock stood still during the slice, and would make the gap none at all.
+        uv_update_time(&host->runtime->loop->uv);
         loop_timer_start(host->runtime->loop, &host->slice, SLICE_GAP_MS);
     }
 }
@@ -230,7 +233,9 @@ static void take_turn(struct deferred *deferred) {
     struct list round;
     list_init(&round);
     list_take_all(&round, &host->ready);
+    uint64_t until = clock_monotonic_ns() + TURN_US * 1000;
     for (int i = 0; i < TURN_MOST && !list_empty(&round); i++) {
+        if (i > 0 && clock_monotonic_ns() >= until) break;
         struct lua_coroutine *co = list_first(&round, struct lua_coroutine, ready);
         list_remove(&co->ready);
         run(co);

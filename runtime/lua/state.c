@@ -280,7 +280,7 @@ struct lua_host *lua_host_new(struct runtime *runtime, uint64_t number) {
     host->ceiling = SIZE_MAX;
     host->exports = LUA_NOREF;
     host->most = (size_t)settings_integer(runtime->settings, "lua.coroutines", 20000);
-    host->stall_ms = (unsigned)settings_integer(runtime->settings, "lua.stall_ms", 40);
+    host->stall_ms = (unsigned)settings_integer(runtime->settings, "lua.stall_ms", 20);
     lua_host_schedule_init(host);
     host->L = lua_newstate(limits_allocate, host);
     if (!host->L) {

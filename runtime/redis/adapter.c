@@ -11,7 +11,7 @@
 
 enum {
     BACKOFF_FIRST_MS = 50,
-    BACKOFF_MOST_MS = 3000,
+    BACKOFF_MOST_MS = 1500, // so that a server that came back is in use within two seconds
     SILENCE_CHECK_MS = 5000,
     SILENCE_PING_MS = 15000,
     SILENCE_CUT_MS = 30000,
