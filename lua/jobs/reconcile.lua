@@ -47,7 +47,8 @@ local function look(wallet, since)
   settle(wallet.account, problem, booked, wallet)
 end
 
---- One round: those that were late, those that differ, and the next of the sample.
+--- One round: those that were late, those that differ, and the next of the sample. Returns how many wallets
+-- and orders differ, and whether this round ended a turn through all wallets.
 function job.step(sample)
   local again = late
   late = {}
@@ -73,7 +74,7 @@ function job.step(sample)
   local count = wrong_orders
   for _ in pairs(differences) do count = count + 1 end
   differing:set(count)
-  return count
+  return count, cursor == "0" and #queue == 0
 end
 
 function job.run()

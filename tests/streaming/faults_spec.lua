@@ -2,7 +2,6 @@
 -- believes and what nginx does agree again within ten seconds, and nobody pays for what is not there.
 local billing = require "runtime.billing"
 local config = require "runtime.config"
-local process = require "runtime.process"
 local streaming = require "runtime.streaming"
 local task = require "runtime.task"
 local testing = require "footlight.testing"

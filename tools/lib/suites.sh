@@ -41,7 +41,9 @@ need_stores() {
     export build_preset=debug
     [ -z "$stores_ready" ] || return 0
     stop_all
-    rm -rf "$var/data/redis-main" "$var/data/redis-money"
+    # All of it: a ledger without its Redis is what reconciliation warns of.
+    rm -rf "${var:?}/data"
+    choose_var "$root/var/test"
     open_environments+=("$var")
     make_secrets
     write_site_settings test
