@@ -3,6 +3,7 @@
 local billing = require "runtime.billing"
 local command = require "footlight.command"
 local accounts = require "store.accounts"
+local flusher = require "jobs.ledger"
 local ledger = require "store.ledger"
 local models = require "store.models"
 local proof = require "store.ledger_proof"
@@ -154,6 +155,13 @@ local function rebuild(_, out)
   return command.OK
 end
 
+local function flush(_, out)
+  local rounds = 0
+  while flusher.flush() > 0 do rounds = rounds + 1 end
+  out:result({ rounds = rounds }, "everything is booked")
+  return command.OK
+end
+
 local function verify(_, out)
   local batches, problems = 0, {}
   for shard = 0, 15 do
@@ -236,6 +244,7 @@ return command.define {
     { "reconcile", summary = "compare Redis and the ledger, wallet by wallet; exits 1 on any difference",
       options = { { "--wait SECONDS", ("how long to wait for the ledger to catch up (%d)"):format(WAIT_SECONDS) } },
       run = reconcile },
+    { "flush", summary = "book what waits in the outbox, once; jobs does it all the time", run = flush },
     { "verify", summary = "recompute the chain of hashes over all that was booked", run = verify },
     { "statement", summary = "what explains an account's balance", arguments = { "NAME" },
       options = { { "--from DAY", "YYYY-MM-DD, UTC" }, { "--to DAY", "not included" },

@@ -79,7 +79,7 @@ end
 
 local idle = 0
 
---- Books everything that is there now. Returns how many shards had something.
+--- Books everything that is there now. Returns how many shards had something new.
 function flusher.flush()
   local busy, entries, behind = 0, 0, 0
   local shards = billing.outbox.look()
@@ -92,10 +92,8 @@ function flusher.flush()
   for _, shard in ipairs(shards) do
     local cursor = cursors[shard.shard]
     if is_behind(shard, cursor) then behind = behind + 1 end
-    if shard.length > 0 then
-      flush_shard(shard.shard, cursor)
-      busy = busy + 1
-    end
+    -- What a backup keeps in the outbox is not new.
+    if shard.length > 0 and flush_shard(shard.shard, cursor) then busy = busy + 1 end
   end
   forgotten:set(behind)
   return busy
