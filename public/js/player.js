@@ -58,6 +58,12 @@ async function playFlv(video, options, fail) {
       liveBufferLatencyChasing: true,
       liveBufferLatencyMaxLatency: 1.5,
       liveBufferLatencyMinRemain: 0.4,
+      // It begins with the frames since the last key frame: what that is behind is made good by playing
+      // a little faster, which nobody notices, and not by a jump.
+      liveSync: true,
+      liveSyncMaxLatency: 0.6,
+      liveSyncTargetLatency: 0.4,
+      liveSyncPlaybackRate: 1.2,
       autoCleanupSourceBuffer: true,
       autoCleanupMaxBackwardDuration: 30,
       autoCleanupMinBackwardDuration: 15,
@@ -76,7 +82,10 @@ async function playHls(video, options, fail) {
   if (!Hls.isSupported()) return null;
   const player = new Hls({
     workerPath: options.hlsWorker,
-    liveSyncDurationCount: 2,
+    // Of segments of 2 s: one and a half behind the newest. More only where the line needs it.
+    liveSyncDuration: 3,
+    liveMaxLatencyDuration: 12,
+    maxLiveSyncPlaybackRate: 1.1,
     maxBufferLength: 12,
     backBufferLength: 15,
     manifestLoadPolicy: {

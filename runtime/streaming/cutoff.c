@@ -3,6 +3,7 @@
 #include "streaming/ingest.h"
 #include "streaming/internal.h"
 #include "streaming/order.h"
+#include "streaming/relay.h"
 
 // Orders from elsewhere: a ban, a take-down, the end of a private show, a person at the studio. They
 // come by pub/sub to every instance of hooks and media; each acts on the sessions that it has. What
@@ -38,6 +39,10 @@ void streaming_order(struct streaming *streaming, struct slice json) {
     const char *wrong = order_read(&order, json);
     if (wrong) {
         log_warn("streaming.order", LOG_TEXT("why", wrong));
+        return;
+    }
+    if (strcmp(order.verb, "warm") == 0) {
+        if (streaming->options.service == STREAMING_MEDIA) relay_warm(streaming, order.slug);
         return;
     }
     unsigned count = 0;

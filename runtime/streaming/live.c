@@ -134,6 +134,9 @@ void show_first_picture(struct show *show) {
     show->started = true;
     write_state(show);
     announce(show, state_names[SHOW_LIVE]);
+    // The first viewer, too, begins with a whole run of frames.
+    redis_format(show->streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s",
+                 "{\"do\":\"warm\",\"slug\":\"", show->slug, "\"}");
 }
 
 void show_publisher_gone(struct show *show, const char *reason) {

@@ -16,7 +16,7 @@ enum {
     STALL_MS = 10000,
     AUDIO_WAIT_MS = 400,          ///< media time for a first sound beside the first key frame
     VIDEO_WAIT_MS = 1500,         ///< media time for a first picture beside the first sound
-    IDLE_MS = 5000,               ///< a pull without viewers is kept for the next one
+    IDLE_MS = 60000,              ///< a pull without viewers is kept for the next one
     EVIDENCE_MS = 1000,
     PULL_TICKET_S = 30,
     REPORT_MS = 2500,             ///< of a stream's health, while somebody looks
@@ -355,6 +355,14 @@ static struct relay *relay_get(struct streaming *streaming, const char *slug) {
                                   buffer_slice(&name), &events);
     buffer_free(&name);
     return relay;
+}
+
+void relay_warm(struct streaming *streaming, const char *slug) {
+    if (streaming->closing || !slug_valid(slice_of(slug))) return;
+    struct relay *relay = relay_get(streaming, slug);
+    if (relay && list_empty(&relay->feeds)) {
+        loop_timer_start(streaming->loop, &relay->idle, IDLE_MS);
+    }
 }
 
 struct feed *feed_open(struct session *session, struct http_request *request,

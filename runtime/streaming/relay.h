@@ -11,6 +11,8 @@ struct feed;
 /// ended, whoever ended it; never inside this call. NULL: the request was refused (and answered).
 struct feed *feed_open(struct session *session, struct http_request *request,
                        void (*closed)(struct session *session, struct feed *feed));
+/// Begins to pull a stream that somebody may soon watch; given up if nobody does for a minute.
+void relay_warm(struct streaming *streaming, const char *slug);
 /// `code` is a WebSocket close code. `closed` follows.
 void feed_close(struct feed *feed, int code, const char *reason);
 
