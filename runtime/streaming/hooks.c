@@ -167,7 +167,13 @@ static int update(struct streaming *streaming, const char *id, const struct hook
 
 static void ended(struct streaming *streaming, const char *id) {
     struct session *session = session_find(streaming, slice_of(id));
-    if (session) session_ended(session, 0, "left");
+    if (!session) return;
+    // A callback may be late. If its worker has stopped showing it, it was gone by then.
+    int64_t end_ms = 0;
+    if (session->missing > 0 && session->worker == streaming->stat_worker) {
+        end_ms = clock_wall_ms() - (int64_t)(loop_now(streaming->loop) - session->seen);
+    }
+    session_ended(session, end_ms, "left");
 }
 
 /// A connection begins: the nginx that says so is the one that runs. After a restart of nginx its

@@ -105,7 +105,7 @@ struct streaming {
     struct arena texts;   ///< of the options
     struct metric *gauge;
     bool stat_running;
-    uint64_t stat_round;
+    uint64_t stat_round, stat_worker; ///< … and the worker that answered last
     uint64_t stat_due, stat_asked; ///< loop times: of the next page, and of the one under way
     bool stat_late;                ///< this process stood still meanwhile
     struct list samples;  ///< who waits for the next page of /stat

@@ -75,6 +75,7 @@ static void sweep_out(struct session *session, const char *why) {
 
 static void sweep(struct streaming *streaming, bool listed, uint64_t pid) {
     uint64_t now = loop_now(streaming->loop);
+    if (listed) streaming->stat_worker = pid;
     // After a pause of ours the updates that prove a session alive may still wait to be read.
     bool judge = listed && !streaming->stat_late && now - streaming->stat_asked < SLOW_MS;
     list_each(&streaming->list, node) {
