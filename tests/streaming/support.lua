@@ -59,6 +59,7 @@ end
 
 local function publish_address(key) return config.get("rtmp.publish_url") .. "/" .. key end
 
+--- The command that publishes a test picture and a tone.
 local function encoder(key, seconds)
   return {
     "ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25",
@@ -67,6 +68,8 @@ local function encoder(key, seconds)
     limit = seconds + 20,
   }
 end
+
+support.encoder = encoder
 
 --- Publishes for so long and waits for the end: the exit status.
 function support.publish_whole(key, seconds)

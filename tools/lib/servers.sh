@@ -167,7 +167,7 @@ start_nginx() {
         realtime_servers="server 127.0.0.1:$port_realtime;" media_servers="server 127.0.0.1:$port_media;" \
         hls="$var/media/hls" thumbs="$var/deploy/thumbs" segment_secret="$(< "$var/secrets/segment")"
     fill conf/nginx-rtmp.conf "$var/conf/nginx-rtmp.conf" rtmp_port="$listen_host:$port_rtmp" \
-        hooks="127.0.0.1:$port_hooks" hooks_secret="$(< "$var/secrets/hooks")" boot="$boot" \
+        hooks="127.0.0.1:${hooks_proxy_port:-$port_hooks}" hooks_secret="$(< "$var/secrets/hooks")" boot="$boot" \
         hls="$var/media/hls" keys="$var/media/keys" keyframes="$var/media/keyframes"
     give_to_service
     spawn_as_service nginx "$var/log/nginx.log" /usr/sbin/nginx -p "$var/nginx" \

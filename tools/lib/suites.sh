@@ -57,16 +57,16 @@ need_stores() {
 # The whole site under var/test-site, for suites that use it from outside.
 site_is_ready=''
 need_site() {
-    choose_var "$root/var/test-site"
-    choose_ports $((${FOOTLIGHT_TEST_PORT_BASE:-18080} + 20))
+    choose_var "$root/var/${site_folder:-test-site}"
+    choose_ports $((${FOOTLIGHT_TEST_PORT_BASE:-18080} + ${site_offset:-20}))
     rtmp_suffix=:$port_rtmp
     site_file=$var/conf/site.lua
-    export build_preset=debug
+    export build_preset=${site_preset:-debug}
     export FOOTLIGHT_URL=$site_url FOOTLIGHT_SITE=$site_file
     [ -z "$site_is_ready" ] || return 0
     stop_all
     rm -rf "${var:?}"/data "$var"/mail "$var"/media "$var"/deploy "$var"/log
-    choose_var "$root/var/test-site"
+    choose_var "$root/var/${site_folder:-test-site}"
     open_environments+=("$var")
     make_secrets
     write_site_settings development
@@ -78,7 +78,8 @@ need_site() {
     start_nginx
     FOOTLIGHT_TEST_ENDPOINTS=1 start_footlight
     wait_until 30 site site_ready || fail "the test site is not ready" "$var/log/footlight.log"
-    tools/lib/demo "$var" > "$var/log/demo.log" 2>&1 || fail "the demo data could not be made" "$var/log/demo.log"
+    [ "${site_demo:-yes}" = no ] || tools/lib/demo "$var" > "$var/log/demo.log" 2>&1 ||
+        fail "the demo data could not be made" "$var/log/demo.log"
     site_is_ready=yes
 }
 
