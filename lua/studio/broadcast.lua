@@ -17,7 +17,7 @@ local frame_rates = { 15, 24, 25, 30, 60 }
 -- What the script says; it finds them in the page, so the catalogue stays the only place for words.
 local said = {
   "camera_denied", "camera_missing", "camera_busy", "unsupported", "device", "connecting", "live", "waiting",
-  "reconnecting", "ended", "gave_up", "slow", "lowered", "level_none", "level_quiet", "level_good", "level_loud",
+  "reconnecting", "ended", "gave_up", "slow", "lowered", "not_direct", "level_none", "level_quiet", "level_good", "level_loud",
   "state_live", "state_starting", "state_grace", "state_offline", "behind", "keeps_up",
   "close_4002", "close_4003", "close_4004", "close_4005", "close_4006", "close_4007", "close_4008", "close_4009",
   "close_4010",

@@ -1,6 +1,7 @@
 // The studio's broadcaster: settings, preview, Go live, and how it goes. Taking the picture is capture.js,
-// packing it recorder.js, sending it uplink.js.
+// packing it recorder.js or encoder.js, sending it uplink.js.
 import { capture, listDevices, release, watchLevel } from "./capture.js";
+import { encoderSource, encoderWorks } from "./encoder.js";
 import { ingestToken, watchHealth } from "./health.js";
 import { recorderSource, recorderType } from "./recorder.js";
 import { followBalance, session } from "./session.js";
@@ -30,6 +31,7 @@ let stream = null;
 let stopLevel = null;
 let uplink = null;
 let onAir = root.dataset.state; // what the server says of the room
+let direct = false; // whether this browser has the direct way
 let lowered = 0; // kbit that the line carried, 0: as set
 
 function say(text, tone = "") {
@@ -149,6 +151,15 @@ navigator.mediaDevices?.addEventListener?.("devicechange", () => {
 
 function source(send) {
   const now = settings();
+  if (direct && field.method.value === "direct") {
+    return encoderSource(stream, now, {
+      onFailed() {
+        field.method.value = "recorder"; // which every browser has that has a camera
+        say(strings.not_direct, "warn");
+        uplink?.restart();
+      },
+    })(send);
+  }
   const make = recorderSource(stream, now, {
     onCongested() {
       lowered = Math.max(LEAST_KBIT, Math.round(now.kbit * LOWER));
@@ -165,7 +176,8 @@ function onState(state, { why, code, reason }) {
   buttons.end.disabled = state === "ended";
   buttons.go.disabled = state !== "ended" || !stream || !approved;
   if (state === "connecting") say(strings.connecting);
-  else if (state === "live") say(lowered ? strings.lowered : "", "warn");
+  else if (state === "live" && lowered) say(strings.lowered, "warn");
+  else if (state === "live") say("");
   else if (state === "reconnecting") say(strings.reconnecting, "warn");
   else if (why === "ended") say(strings.ended);
   else if (why === "refused") say([strings[`close_${code}`], code === 4002 ? reason : ""].join(" ").trim(), "bad");
@@ -179,6 +191,7 @@ function onState(state, { why, code, reason }) {
 }
 
 function onProgress({ kbit, queued, slow, reconnects, fps }) {
+  if (slow && field.method.value === "direct") say(strings.slow, "warn");
   show("fps", fps ? String(Math.round(fps)) : "–");
   show("kbit", `${kbit} kbit/s`);
   show("queue", `${slow ? strings.behind : strings.keeps_up} (${Math.round(queued / 1024)} KiB)`);
@@ -213,5 +226,10 @@ session().subscribe(`status:${slug}`, (message) => {
   showState();
 });
 recall();
+encoderWorks().then((works) => {
+  direct = works;
+  field.method.querySelector("[value=direct]").disabled = !works;
+  if (!works) field.method.value = "recorder";
+});
 showState();
 followBalance();

@@ -41,6 +41,16 @@ async function measured() {
   return { video: video && `${video.codec_name} ${video.width}x${video.height}`, audio: audio?.codec_name };
 }
 
+/** The mean level of what a viewer receives, decoded by ffmpeg, in dB. */
+async function loudness() {
+  const page = await (await fetch(`${site}/r/${slug}`)).text();
+  const ticket = /data-ticket="([^"]+)"/.exec(page)?.[1];
+  if (!ticket) return -Infinity;
+  const { stderr } = await run("ffmpeg", ["-nostdin", "-hide_banner", "-i", `${site}/media/flv/${ticket}`, "-t", "3",
+    "-map", "0:a:0", "-af", "volumedetect", "-f", "null", "-"], { timeout: 15000 }).catch(() => ({ stderr: "" }));
+  return Number(/mean_volume: (-?[\d.]+) dB/.exec(stderr)?.[1] ?? -Infinity);
+}
+
 before(async () => {
   studio = await launch(["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]);
   world = await launch();
@@ -143,6 +153,23 @@ test("what goes out is H.264 and AAC in the size that was set; another setting c
     return now?.video === "h264 1280x720" && now;
   }, 40000);
   assert.equal(changed.audio, "aac");
+});
+
+test("the direct way sends H.264 and AAC, too, seen and heard", async () => {
+  await until("the state Live", async () => (await health("state")) === "Live", 20000);
+  const before = await model.page.evaluate(() => globalThis.footlightUplink.socket.url);
+  await model.page.selectOption("#method", "direct");
+  await until("another run", () => model.page.evaluate((url) => {
+    const { socket } = globalThis.footlightUplink;
+    return socket && socket.url !== url;
+  }, before));
+  const way = await until("a measure", async () => {
+    const now = await measured();
+    return now?.video && now.audio && now;
+  }, 40000);
+  assert.deepEqual(way, { video: "h264 1280x720", audio: "aac" });
+  assert.equal(await model.page.inputValue("#method"), "direct");
+  await until("a level of the sound", async () => (await loudness()) > -50, 30000);
 });
 
 test("a line that is cut comes back within the grace, in the same broadcast", async () => {

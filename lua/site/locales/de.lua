@@ -443,6 +443,7 @@ return {
   ["broadcast.method"] = "Senden",
   ["broadcast.method_auto"] = "Rekorder: geht überall",
   ["broadcast.method_direct"] = "Direkt: kleinste Verzögerung",
+  ["broadcast.not_direct"] = "Dieser Browser konnte doch nicht direkt senden, deshalb sendet der Rekorder.",
   ["broadcast.ended"] = "Die Sendung ist beendet.",
 
   ["admin.title"] = "Verwaltung",

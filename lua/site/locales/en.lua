@@ -380,6 +380,7 @@ return {
   ["broadcast.method"] = "Sending",
   ["broadcast.method_auto"] = "Recorder: works everywhere",
   ["broadcast.method_direct"] = "Direct: least delay",
+  ["broadcast.not_direct"] = "This browser could not send directly after all, so the recorder is used.",
   ["broadcast.size"] = "Picture size",
   ["broadcast.fps"] = "Frames a second",
   ["broadcast.kbit"] = "Video kbit/s",
