@@ -102,6 +102,7 @@ const struct config_key config_schema[] = {
     TEXT("http.trusted_proxies"),
     BOOLEAN("http.access_log"),
     INTEGER("http.*", 0, 8LL * GIB),
+    BOOLEAN("realtime.hixie76"), // WebSockets of the draft of 2010 too
     INTEGER("realtime.*", 0, 1000000),
     TEXT("realtime.origins"),
     TEXT("moderation.words"), // unwanted in chat, separated by commas

@@ -37,16 +37,17 @@ static void on_open_close(void *context, struct sockjs_session *session, const c
 static const struct sockjs_handler echoing = {on_open, on_message, on_close};
 static const struct sockjs_handler closing = {on_open_close, on_message, on_close};
 
-struct echo *echo_new(struct loop *loop, struct sockjs_relay *relay) {
+struct echo *echo_new(struct hub *hub) {
+    struct loop *loop = hub->loop;
     struct echo *echo = memory_zero(1, sizeof *echo);
     struct sockjs_options options = {
         .origins = "*",
         .response_limit = 4096,
         .body_limit = SUITE_MESSAGE,
         .queue_limit = SUITE_MESSAGE,
-        .relay = relay,
+        .relay = hub->relay,
         .websocket = {.message_limit = SUITE_MESSAGE, .queue_limit = UINT32_MAX, .deflate = true,
-                      .control_rate = UINT16_MAX - 1},
+                      .hixie76 = hub->options.hixie76, .control_rate = UINT16_MAX - 1},
     };
     options.prefix = "/echo";
     echo->endpoints[AT_ECHO] = sockjs_endpoint_new(loop, &options, &echoing, echo);

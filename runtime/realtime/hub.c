@@ -21,6 +21,7 @@ const char *hub_options_configure(struct hub_options *options, const struct sett
                                      settings_text(settings, "site.url", NULL));
     const char *test = getenv("FOOTLIGHT_TEST_ENDPOINTS");
     options->test_endpoints = test && strcmp(test, "1") == 0;
+    options->hixie76 = settings_boolean(settings, "realtime.hixie76", false);
     options->message_rate = (unsigned)settings_integer(settings, "realtime.message_rate", 20);
     options->chat_length = (unsigned)settings_integer(settings, "realtime.chat_length", 500);
     options->chat_burst = (unsigned)settings_integer(settings, "realtime.chat_burst", 8);
@@ -280,10 +281,11 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options) {
         .origins = hub->options.origins,
         .body_limit = 64 * 1024,
         .relay = hub->relay,
-        .websocket = {.message_limit = 32 * 1024, .deflate = true},
+        .websocket = {.message_limit = 32 * 1024, .deflate = true,
+                      .hixie76 = hub->options.hixie76},
     };
     hub->endpoint = sockjs_endpoint_new(loop, &sockjs, &handler, hub);
-    if (hub->options.test_endpoints) hub->echo = echo_new(loop, hub->relay);
+    if (hub->options.test_endpoints) hub->echo = echo_new(hub);
     redis_subscribe(hub->options.subscriber, SLICE("ctl:realtime"), on_order, NULL, hub);
     redis_subscriber_on_state(hub->options.subscriber, on_redis, hub);
     return hub;

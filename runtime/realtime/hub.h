@@ -13,6 +13,7 @@ struct hub_options {
     uint8_t key[REALTIME_KEY_SIZE];      ///< secrets.token
     const char *origins;       ///< allowed besides the own host (site.url); "*": any
     bool test_endpoints;       ///< /echo, /close and their like
+    bool hixie76;              ///< WebSockets of the draft of 2010 too
     unsigned auth_ms;          ///< a client must have connected within (10 s)
     unsigned grace_ms;         ///< from the expiry of a token to the closing (25 s)
     unsigned subscriptions;    ///< of one client (100)

@@ -189,7 +189,7 @@ struct sockjs_relay *bus_open(struct hub *hub);
 void bus_close(struct hub *hub); ///< the relay is still to be freed, when Redis owes us nothing
 
 // echo.c
-struct echo *echo_new(struct loop *loop, struct sockjs_relay *relay);
+struct echo *echo_new(struct hub *hub);
 bool echo_serve(struct echo *echo, struct http_request *request);
 void echo_free(struct echo *echo);
 #endif

@@ -31,6 +31,7 @@ struct websocket_options {
     int send_buffer;          ///< SO_SNDBUF (64 KiB): what the kernel may hold for a stuck peer
     unsigned control_rate;    ///< control frames a second before we close with 1008 (200)
     bool deflate;             ///< offer permessage-deflate
+    bool hixie76;             ///< take peers of the draft of 2010 too (hixie76.h): text only, no pings
     const char *protocols;    ///< comma-separated subprotocols that we speak, or NULL
 };
 

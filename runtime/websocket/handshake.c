@@ -16,11 +16,13 @@ static bool window_bits(struct slice value, uint64_t *bits) {
     return slice_to_u64(value, bits) && *bits >= 8 && *bits <= 15;
 }
 
-static bool offer_fits(struct slice offer) {
+/// The window that the offer leaves us, in bits; 0 if it cannot be taken.
+static unsigned offer_window(struct slice offer) {
     struct slice part;
+    unsigned window = 15;
     if (!slice_next(&offer, ';', &part) ||
         !slice_equal_fold(slice_trim(part), SLICE("permessage-deflate")))
-        return false;
+        return 0;
     unsigned seen = 0;
     while (slice_next(&offer, ';', &part)) {
         part = slice_trim(part);
@@ -35,25 +37,30 @@ static bool offer_fits(struct slice offer) {
         } else if (slice_equal_fold(name, SLICE("client_no_context_takeover")) && !valued) {
             flag = 2;
         } else if (slice_equal_fold(name, SLICE("client_max_window_bits"))) {
-            if (valued && !window_bits(value, &bits)) return false;
+            if (valued && !window_bits(value, &bits)) return 0;
             flag = 4; // we inflate with the largest window, so any of the client's will do
         } else if (slice_equal_fold(name, SLICE("server_max_window_bits"))) {
-            if (!valued || !window_bits(value, &bits) || bits != 15) return false;
+            if (!valued || !window_bits(value, &bits)) return 0;
+            window = (unsigned)bits;
             flag = 8;
         } else {
-            return false;
+            return 0;
         }
-        if (seen & flag) return false; // RFC 7692, 7.1: a parameter twice makes the offer invalid
+        if (seen & flag) return 0; // RFC 7692, 7.1: a parameter twice makes the offer invalid
         seen |= flag;
     }
-    return true;
+    return window;
 }
 
-bool websocket_handshake_deflates(struct slice extensions) {
+unsigned websocket_handshake_window(struct slice extensions) {
     struct slice offer;
-    while (slice_next(&extensions, ',', &offer))
-        if (offer_fits(slice_trim(offer))) return true;
-    return false;
+    unsigned smaller = 0;
+    while (slice_next(&extensions, ',', &offer)) {
+        unsigned window = offer_window(slice_trim(offer));
+        if (window == WEBSOCKET_WINDOW) return window;
+        if (smaller == 0) smaller = window;
+    }
+    return smaller;
 }
 
 static void refuse(struct websocket_handshake *result, int status, const char *problem) {
@@ -97,7 +104,7 @@ void websocket_handshake_check(const struct http_request *request, bool deflate,
         return;
     }
     if (deflate)
-        result->deflate = websocket_handshake_deflates(
+        result->window = websocket_handshake_window(
             http_request_header(request, "sec-websocket-extensions"));
     struct slice ours = slice_of(protocols), protocol;
     struct slice theirs = http_request_header(request, "sec-websocket-protocol");
@@ -123,9 +130,11 @@ void websocket_handshake_answer(const struct http_request *request,
     buffer_append_text(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                             "Connection: Upgrade\r\nSec-WebSocket-Accept: ");
     websocket_handshake_accept(http_request_header(request, "sec-websocket-key"), out);
-    if (result->deflate)
+    if (result->window)
         buffer_append_text(out, "\r\nSec-WebSocket-Extensions: permessage-deflate; "
                                 "server_no_context_takeover; client_no_context_takeover");
+    if (result->window && result->window < WEBSOCKET_WINDOW)
+        buffer_printf(out, "; server_max_window_bits=%u", result->window);
     if (result->protocol.size > 0) {
         buffer_append_text(out, "\r\nSec-WebSocket-Protocol: ");
         buffer_append_slice(out, result->protocol);

@@ -7,7 +7,7 @@
 struct websocket_handshake {
     int status;          ///< 101, or what to answer with: 400, 405, 426
     const char *problem; ///< the text of a refusal
-    bool deflate;        ///< permessage-deflate was agreed
+    unsigned window;     ///< permessage-deflate was agreed, ours with so many bits; or 0
     struct slice protocol; ///< the agreed subprotocol, or empty
 };
 
@@ -19,8 +19,9 @@ void websocket_handshake_answer(const struct http_request *request,
                                 const struct websocket_handshake *result, struct buffer *out);
 /// Sec-WebSocket-Accept for a key, base64.
 void websocket_handshake_accept(struct slice key, struct buffer *out);
-/// Whether one of the offers of a Sec-WebSocket-Extensions header is permessage-deflate in a form
-/// that we can serve: any parameters but a window of the server's smaller than 15 bits, since one
-/// deflated frame is shared by all peers.
-bool websocket_handshake_deflates(struct slice extensions);
+/// The window in bits that the best of a Sec-WebSocket-Extensions header's offers leaves us; 0 if
+/// none can be taken. One deflated frame is shared by all peers, made with the largest window, so
+/// a peer that insists on a smaller one gets its messages as they are.
+enum { WEBSOCKET_WINDOW = 15 };
+unsigned websocket_handshake_window(struct slice extensions);
 #endif

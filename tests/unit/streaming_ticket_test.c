@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include "base/md5.h"
 #include "streaming/link.h"
 #include "streaming/order.h"
 #include "streaming/ticket.h"

@@ -384,6 +384,108 @@ static void a_deflate_bomb_stops_at_the_limit(void **state) {
     peer_close(&loop, peer);
 }
 
+static void a_peer_with_a_smaller_window_gets_messages_as_they_are(void **state) {
+    (void)state;
+    struct peer *peer = peer_open(&loop, server);
+    peer_send(peer, SLICE(HANDSHAKE("/") "Sec-WebSocket-Extensions: permessage-deflate; "
+                                         "server_max_window_bits=9\r\n\r\n"));
+    wait_for(&loop, peer_has(peer, "\r\n\r\n"));
+    assert_true(peer_has(peer, "; server_max_window_bits=9\r\n"));
+    assert_true(take_head(peer));
+    char *text = memory_zero(1, 801);
+    memset(text, 'x', 800);
+    struct buffer deflated = {0};
+    websocket_deflate(&deflated, slice_make(text, 800));
+    send_frame(peer, 0xc1, buffer_slice(&deflated));
+    struct websocket_head head;
+    struct buffer payload = {0};
+    wait_frame(&loop, peer, &head, &payload);
+    assert_int_equal(head.rsv, 0);
+    assert_string_equal(buffer_text(&payload), text);
+    buffer_free(&deflated);
+    buffer_free(&payload);
+    memory_free(text);
+    peer_close(&loop, peer);
+}
+
+// ---- the draft of 2010 -----------------------------------------------------------------------
+
+#define OLD_HANDSHAKE                                                                              \
+    "GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"    \
+    "Origin: http://example.com\r\n"
+
+/// With the keys of the draft's own example.
+static struct peer *join_old(const char *body) {
+    options.hixie76 = true;
+    struct peer *peer = peer_open(&loop, server);
+    peer_send(peer, SLICE(OLD_HANDSHAKE "Sec-WebSocket-Key1: 18x 6]8vM;54 *(5:  {   U1]8  z [  8\r\n"
+                                        "Sec-WebSocket-Key2: 1_ tx7X d  <  nw  334J702) 7]o}` 0\r\n"
+                                        "\r\n"));
+    peer_send(peer, slice_of(body));
+    wait_for(&loop, peer_has(peer, "\r\n\r\n"));
+    assert_true(peer_has(peer, "Sec-WebSocket-Location: ws://example.com/chat\r\n"));
+    assert_true(peer_has(peer, "Sec-WebSocket-Origin: http://example.com\r\n"));
+    return peer;
+}
+
+static void wait_bytes(struct peer *peer, struct slice wanted) {
+    wait_for(&loop, slice_ends(buffer_slice(&peer->received), wanted));
+}
+
+static void a_peer_of_the_old_draft_is_understood(void **state) {
+    (void)state;
+    struct peer *peer = join_old("");
+    assert_true(slice_ends(buffer_slice(&peer->received), SLICE("\r\n\r\n")));
+    websocket_send(last, SLICE("early"), false); // before the challenge has come
+    peer_send(peer, SLICE("Tm["));
+    peer_send(peer, SLICE("K T2u"));
+    wait_bytes(peer, SLICE("\r\n\r\nfQJ,fN/4F4!~K~MH\0early\xff"));
+    peer_send(peer, SLICE("\0hel"));
+    peer_send(peer, SLICE("lo\xff\0\xff"));
+    wait_bytes(peer, SLICE("\0hello\xff\0\xff"));
+    struct chunk *frame = websocket_frame_new(SLICE("shared"), WEBSOCKET_TEXT);
+    websocket_send_frame(last, frame);
+    chunk_release(frame);
+    websocket_send(last, SLICE("no binary"), true);
+    wait_bytes(peer, SLICE("\0shared\xff"));
+    peer_send(peer, SLICE("\xff\0"));
+    wait_bytes(peer, SLICE("\xff\0"));
+    wait_for(&loop, closed_count == 1);
+    assert_int_equal(closed_code, 1005);
+    peer_close(&loop, peer);
+}
+
+static void broken_frames_of_the_old_draft_close(void **state) {
+    (void)state;
+    struct slice cases[] = {SLICE("Tm[K T2u\x80\x01z"), SLICE("Tm[K T2u\0\xc3\xff"),
+                            SLICE("Tm[K T2u\xff\x01")};
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct peer *peer = join_old("");
+        peer_send(peer, cases[i]);
+        wait_bytes(peer, SLICE("\xff\0"));
+        wait_for(&loop, closed_count == i + 1);
+        peer_close(&loop, peer);
+    }
+}
+
+static void the_old_draft_is_refused_unless_it_is_wanted(void **state) {
+    (void)state;
+    options.hixie76 = true;
+    static const char *const keys[] = {"Sec-WebSocket-Key1: 12\r\nSec-WebSocket-Key2: 1 2\r\n",
+                                       "Sec-WebSocket-Key1: 1 2\r\nSec-WebSocket-Key2: 1 1 1\r\n",
+                                       "Sec-WebSocket-Key1: 1 2\r\nSec-WebSocket-Key2: 2 2\r\n"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (i == 2) options.hixie76 = false; // the one whose keys are right
+        struct peer *peer = peer_open(&loop, server);
+        peer_send(peer, SLICE(OLD_HANDSHAKE));
+        peer_send(peer, slice_of(keys[i]));
+        peer_send(peer, SLICE("\r\n"));
+        wait_for(&loop, peer_has(peer, "\r\n\r\n"));
+        assert_int_equal(peer_status(peer), 426);
+        peer_close(&loop, peer);
+    }
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -406,6 +508,10 @@ int main(void) {
         TEST(a_queue_without_progress_is_reset_in_time),
         TEST(deflated_messages_are_understood_and_sent),
         TEST(a_deflate_bomb_stops_at_the_limit),
+        TEST(a_peer_with_a_smaller_window_gets_messages_as_they_are),
+        TEST(a_peer_of_the_old_draft_is_understood),
+        TEST(broken_frames_of_the_old_draft_close),
+        TEST(the_old_draft_is_refused_unless_it_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,16 +65,18 @@ static void extension_offers_are_taken_or_passed_over(void **state) {
         "permessage-deflate; server_max_window_bits=15",
     };
     static const char *const bad[] = {
-        "", "deflate", "permessage-deflate; server_max_window_bits=10",
+        "", "deflate", "permessage-deflate; server_max_window_bits=16",
         "permessage-deflate; client_max_window_bits=7", "permessage-deflate; unknown",
         "permessage-deflate; client_max_window_bits=016", "permessage-deflate; server_max_window_bits",
         "permessage-deflate; client_max_window_bits; client_max_window_bits",
         "permessage-deflate; server_no_context_takeover=1",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_true(websocket_handshake_deflates(slice_of(good[i])));
+        assert_int_equal(websocket_handshake_window(slice_of(good[i])), WEBSOCKET_WINDOW);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(websocket_handshake_deflates(slice_of(bad[i])));
+        assert_int_equal(websocket_handshake_window(slice_of(bad[i])), 0);
+    struct slice small = SLICE("permessage-deflate; server_max_window_bits=9");
+    assert_int_equal(websocket_handshake_window(small), 9);
 }
 
 static void digest_is(struct slice text, const char *hex) {
