@@ -9,6 +9,7 @@ local models = require "store.models"
 local proof = require "store.ledger_proof"
 local periods = require "store.ledger_periods"
 local reconciliation = require "store.reconciliation"
+local recovery = require "store.ledger_recovery"
 local task = require "runtime.task"
 
 local PAGE = 500
@@ -134,24 +135,9 @@ local function reconcile(options, out)
 end
 
 local function rebuild(_, out)
-  local cursors, epochs, rebuilt, last = ledger.cursors(), {}, 0, 0
-  repeat
-    local page = ledger.accounts(last, PAGE)
-    for _, row in ipairs(page) do
-      last = row.id
-      local booked, shard = ledger.wallet(row.id), billing.shard(row.id)
-      epochs[shard] = epochs[shard] or cursors[shard].epoch + 1
-      local wallet = billing.restore {
-        account = row.id, paid = booked.paid, bonus = booked.bonus, debt = booked.debt, seq = booked.seq,
-        frozen = ledger.frozen(row.id), epoch = epochs[shard],
-      }
-      if not wallet.repeated then
-        rebuilt = rebuilt + 1
-        ledger.restart(shard, epochs[shard])
-      end
-    end
-  until #page < PAGE
-  out:result({ rebuilt = rebuilt }, ("%d wallets were behind the ledger and are rebuilt"):format(rebuilt))
+  local rebuilt, told = recovery.rebuild()
+  out:result({ rebuilt = rebuilt, keys = told },
+    ("%d wallets were behind the ledger and are rebuilt, with the keys of %d operations"):format(rebuilt, told))
   return command.OK
 end
 

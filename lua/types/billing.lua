@@ -141,6 +141,26 @@ function billing.allowance(account) end
 ---@return wallet|nil wallet, string|nil reason
 function billing.remember(values) end
 
+---@class billing_booked
+---@field op string
+---@field account integer
+---@field type string
+---@field paid integer what it moved, with signs
+---@field bonus integer
+---@field debt integer
+---@field payee? integer
+---@field refunded_paid? integer
+---@field refunded_bonus? integer
+---@field at integer milliseconds
+---@field original? string of a reversal
+---@field reversed_by? string
+
+--- Tells Redis the key of a booked operation after all was lost (store.ledger_recovery); `repeated`: it
+--- knows it.
+---@param values billing_booked
+---@return wallet
+function billing.recall(values) end
+
 ---@class billing_freeze: billing_operation
 ---@field frozen boolean
 

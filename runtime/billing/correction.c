@@ -46,6 +46,29 @@ void wallet_remember(struct billing *billing, const struct billing_memory *memor
     billing_operation_call(billing, "fl_remember", &operation, arguments, 10, done, context);
 }
 
+void wallet_recall(struct billing *billing, const struct billing_booked *booked,
+                   billing_done_fn *done, void *context) {
+    struct billing_number n[8];
+    // Without `original`: that one is no key of this call, but a part of what is written down.
+    struct billing_operation operation = {.op = booked->op, .account = booked->account,
+                                          .type = booked->type};
+    struct slice arguments[] = {
+        billing_number_of(&n[0], booked->account),
+        booked->op,
+        booked->type,
+        billing_number_of(&n[1], booked->payee),
+        billing_number_of(&n[2], booked->paid),
+        billing_number_of(&n[3], booked->bonus),
+        billing_number_of(&n[4], booked->debt),
+        billing_number_of(&n[5], booked->refunded_paid),
+        billing_number_of(&n[6], booked->refunded_bonus),
+        billing_number_of(&n[7], booked->at_ms),
+        booked->original,
+        booked->reversed_by,
+    };
+    billing_operation_call(billing, "fl_recall", &operation, arguments, 12, done, context);
+}
+
 void wallet_grant(struct billing *billing, const struct billing_operation *operation,
                   billing_done_fn *done, void *context) {
     struct billing_number account, seconds, until, payee;

@@ -108,6 +108,14 @@ struct billing_memory {
     int64_t seq; ///< the wallet's change number that the ledger had come to; STALE if it went on
     struct slice op, type;
 };
+/// After all was lost: a booked operation with what it moved (signs as in the outbox), so that its key
+/// counts as used. `original`: of a capture or a reversal; `reversed_by`: the key that undid it.
+struct billing_booked {
+    int64_t account, paid, bonus, debt, refunded_paid, refunded_bonus, payee, at_ms;
+    struct slice op, type, original, reversed_by;
+};
+void wallet_recall(struct billing *billing, const struct billing_booked *booked,
+                   billing_done_fn *done, void *context);
 /// Tells Redis again; a refund finds it then. `repeated`: it was not forgotten.
 void wallet_remember(struct billing *billing, const struct billing_memory *memory,
                      billing_done_fn *done, void *context);

@@ -68,6 +68,30 @@ static int billing_remember(lua_State *L) {
     return lua_pending_yield(L, handle);
 }
 
+// recall { op=, account=, type=, payee=, paid=, bonus=, debt=, refunded_paid=, refunded_bonus=, at=,
+// original=, reversed_by= }: an operation that was booked, after Redis lost everything.
+static int billing_recall(lua_State *L) {
+    struct billing *billing = lua_billing_of(L);
+    struct billing_operation operation = lua_billing_operation(L, "debit");
+    struct billing_booked booked = {
+        .op = operation.op,
+        .account = operation.account,
+        .type = operation.type,
+        .payee = operation.payee,
+        .paid = lua_billing_integer(L, "paid", false),
+        .bonus = lua_billing_integer(L, "bonus", false),
+        .debt = lua_billing_integer(L, "debt", false),
+        .refunded_paid = lua_billing_integer(L, "refunded_paid", true),
+        .refunded_bonus = lua_billing_integer(L, "refunded_bonus", true),
+        .at_ms = lua_billing_integer(L, "at", false),
+        .original = lua_billing_text(L, "original", ""),
+        .reversed_by = lua_billing_text(L, "reversed_by", ""),
+    };
+    lua_pending handle = lua_pending_begin(L, "billing.recall", NULL, NULL);
+    wallet_recall(billing, &booked, lua_billing_done_strict, lua_pending_context(handle));
+    return lua_pending_yield(L, handle);
+}
+
 static void on_allowance(void *context, const char *error,
                          const struct billing_allowance *allowance) {
     lua_State *co = lua_pending_take(lua_pending_of(context));
@@ -110,6 +134,7 @@ void lua_billing_add_corrections(lua_State *L) {
         {"adjust", billing_adjust},     {"reverse", billing_reverse},
         {"grant", billing_grant},       {"limit", billing_limit},
         {"remember", billing_remember}, {"allowance", billing_allowance},
+        {"recall", billing_recall},
         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -55,11 +55,12 @@ local function emit(out, w, account, kind, op, at, p, b, d, more)
 end
 
 -- What is remembered of an operation: its content, to tell a repeat from a contradiction, and its
--- answer. rp and rb are what refunds have given back of it.
+-- answer. rp and rb are what refunds have given back of it. What the ledger cannot tell exactly is kept
+-- as "~<account>" (fl_recall): any content of that account is its repeat.
 local function op_recall(key, content)
   local v = redis.call('HMGET', key, 'c', 'p', 'b', 'd')
   if not v[1] then return nil end
-  if v[1] ~= content then
+  if v[1] ~= content and v[1] ~= string.gsub(content, '^%l+ (%d+).*$', '~%1') then
     return fail('DUPLICATE', 'this key was used for something else')
   end
   return nil, { p = tonumber(v[2]), b = tonumber(v[3]), d = tonumber(v[4]) }

@@ -62,6 +62,7 @@ local function reverse(keys, args)
   if known then return wallet_reply(w, known.p, known.b, known.d, 1) end
   local v = redis.call('HMGET', keys[4], 'c', 'p', 'b', 'd', 'rp', 'rb', 't', 'y', 'at', 'rev')
   local kind, owner = string.match(v[1] or '', '^(%l+) (%d+)')
+  if v[7] == 'adjustment' and not kind then kind, owner = 'adjust', string.match(v[1], '^~(%d+)$') end
   if not kind or owner ~= account then
     return fail('NOORIGINAL', 'the original operation is not known any more')
   end
@@ -106,5 +107,44 @@ local function remember(keys, args)
   local content = table.concat({ 'debit', account, text_of(n[3] + n[4]), payee, kind }, ' ')
   op_remember(keys[3], content, -n[3], -n[4], 0, kind, payee, at)
   redis.call('HSET', keys[3], 'rp', text_of(n[5]), 'rb', text_of(n[6]))
+  return wallet_reply(w, 0, 0, 0, 0)
+end
+
+-- keys: wallet, out, op; arguments: account, op, type, payee, paid, bonus and debt that it moved (with
+-- signs), how much of paid and bonus came back, when, original, what reversed it
+-- After all was lost: an operation that was booked lately, so that a caller who asks again gets the
+-- answer of then and not a second credit. What is remembered stays.
+local function recall(keys, args)
+  local account, op, kind, payee, original = args[1], args[2], args[3], args[4], args[11]
+  local bad = op_check(account, op, kind, '', '', '')
+  if bad then return bad end
+  local n = {}
+  for i = 5, 10 do
+    local text = args[i]
+    local less = string.sub(text, 1, 1) == '-'
+    n[i] = integer(less and string.sub(text, 2) or text, 0, MOST)
+    if not n[i] then return fail('BADAMOUNT', 'a number is out of range') end
+    if less then n[i] = -n[i] end
+  end
+  local p, b, d, w = n[5], n[6], n[7], wallet_read(keys[1])
+  if redis.call('EXISTS', keys[3]) == 1 then return wallet_reply(w, 0, 0, 0, 1) end
+  local content
+  if kind == 'adjustment' or kind == 'refund' or kind == 'grant' or kind == 'limit' then
+    content = '~' .. account
+  elseif kind == 'freeze' or kind == 'unfreeze' then
+    content = table.concat({ 'freeze', account, kind == 'freeze' and '1' or '0' }, ' ')
+  elseif kind == 'chargeback' then
+    content = table.concat({ 'chargeback', account, text_of(d - p - b) }, ' ')
+  elseif kind == 'reversal' then
+    content = table.concat({ 'reverse', account, original }, ' ')
+  elseif p - d + b > 0 then
+    content = table.concat({ 'credit', account, text_of(p - d + b), b ~= 0 and 'bonus' or 'paid', kind }, ' ')
+  else
+    content = table.concat({ 'debit', account, text_of(-p - b), payee, kind }, ' ')
+    if original ~= '' then content = content .. ' ' .. original end
+  end
+  op_remember(keys[3], content, p, b, d, kind, payee, n[10])
+  redis.call('HSET', keys[3], 'rp', text_of(n[8]), 'rb', text_of(n[9]))
+  if args[12] ~= '' then redis.call('HSET', keys[3], 'rev', args[12]) end
   return wallet_reply(w, 0, 0, 0, 0)
 end
