@@ -6,6 +6,9 @@ local models = require "store.models"
 local new_client = require("footlight.testing.client").new
 local rooms = require "store.rooms"
 
+-- Within the first request it would count against that request's time, which is short.
+require "site"
+
 local people = { password = "correct horse battery" }
 
 local hash -- one for all: hashing is what takes the time
