@@ -55,6 +55,7 @@ return {
     jobs = { count = 1 },
   },
 
+  -- Also "host:port", "sentinel:NAME@host:port,host:port"; of money "cluster:host:port,host:port" too.
   redis = {
     main = { address = "unix:${var}/run/redis-main.sock" },   -- may be lost: it is rebuilt
     money = { address = "unix:${var}/run/redis-money.sock" }, -- wallets: appendfsync always, noeviction

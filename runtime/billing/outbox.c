@@ -73,7 +73,7 @@ void outbox_read(struct billing *billing, unsigned shard, uint64_t after_ms, uin
     reading->context = context;
     snprintf(from, sizeof from, "(%" PRIu64 "-%" PRIu64, after_ms, after_n);
     snprintf(most, sizeof most, "%u", count);
-    // Answers come in order, so the epoch is there before the entries are.
+    // Answers about one shard come in order, so the epoch is there before the entries are.
     redis_call(billing->money, (struct slice[]){SLICE("GET"), billing_key_slice(&epoch)}, 2, 0,
                on_epoch, reading);
     redis_call(billing->money,
@@ -112,16 +112,23 @@ void outbox_trim(struct billing *billing, unsigned shard, uint64_t ms, uint64_t 
                4, 0, on_trimmed, trimming);
 }
 
+/// The shards of a cluster answer in any order, so each question knows its shard.
+struct looking_at {
+    struct looking *looking;
+    unsigned shard;
+};
 struct looking {
     struct outbox_state state;
+    struct looking_at at[BILLING_SHARDS];
     unsigned answers;
     void (*done)(void *context, const struct outbox_state *state);
     void *context;
 };
 
 static void on_stream(void *context, const redisReply *reply, const char *error) {
-    struct looking *looking = context;
-    unsigned shard = looking->answers++;
+    struct looking *looking = ((struct looking_at *)context)->looking;
+    unsigned shard = ((struct looking_at *)context)->shard;
+    looking->answers++;
     if (error) {
         looking->state.error = billing_error_of_redis(error);
     } else if (reply->type == REDIS_REPLY_ARRAY) { // an error says that there is no stream yet
@@ -148,9 +155,10 @@ void outbox_look(struct billing *billing,
     looking->context = context;
     for (unsigned shard = 0; shard < BILLING_SHARDS; shard++) {
         struct billing_key out = billing_key_of(shard, "out", SLICE(""));
+        looking->at[shard] = (struct looking_at){looking, shard};
         redis_call(billing->money,
                    (struct slice[]){SLICE("XINFO"), SLICE("STREAM"), billing_key_slice(&out)}, 3, 0,
-                   on_stream, looking);
+                   on_stream, &looking->at[shard]);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "billing/errors.h"
 #include "billing/private.h"
+#include "redis/slot.h"
 
 enum { FCALL_MOST = 24 };
 
@@ -20,22 +21,10 @@ struct request {
     bool changes;
 };
 
-/// CRC-16/XMODEM, the hash of Redis Cluster.
-static uint16_t crc16(struct slice s) {
-    uint16_t crc = 0;
-    for (size_t i = 0; i < s.size; i++) {
-        crc = (uint16_t)(crc ^ (uint16_t)((uint8_t)s.data[i] << 8));
-        for (int bit = 0; bit < 8; bit++) {
-            crc = (uint16_t)(crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1);
-        }
-    }
-    return crc;
-}
-
 unsigned billing_shard(int64_t account) {
     char text[24];
     int size = snprintf(text, sizeof text, "%" PRId64, account);
-    return crc16(slice_make(text, (size_t)size)) % BILLING_SHARDS;
+    return redis_crc16(slice_make(text, (size_t)size)) % BILLING_SHARDS;
 }
 
 struct billing_key billing_key_of(unsigned shard, const char *kind, struct slice rest) {

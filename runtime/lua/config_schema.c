@@ -42,8 +42,10 @@ const struct config_key config_schema[] = {
 
     ADDRESS("redis.main.address"),
     TEXT("redis.main.password"),
+    TEXT("redis.main.sentinel_password"),
     ADDRESS("redis.money.address"),
     TEXT("redis.money.password"),
+    TEXT("redis.money.sentinel_password"),
 
     PATH("mariadb.socket"),
     TEXT("mariadb.host"),
@@ -159,11 +161,31 @@ static bool is_choice(const char *choices, const char *value) {
     return false;
 }
 
-static bool is_address(const char *value) {
-    if (strncmp(value, "unix:", 5) == 0) return value[5] != '\0';
-    const char *colon = strrchr(value, ':');
+static bool is_host_and_port(struct slice s) {
+    size_t colon = s.size;
     uint64_t port;
-    return colon && colon != value && slice_to_u64(slice_of(colon + 1), &port) && port < 65536;
+    while (colon > 0 && s.data[colon - 1] != ':') colon--;
+    return colon > 1 && slice_to_u64(slice_sub(s, colon, s.size), &port) && port < 65536;
+}
+
+/// "unix:/path", "host:port"; of Redis also "sentinel:name@host:port,…" and "cluster:host:port,…".
+static bool is_address(const char *value) {
+    struct slice s = slice_of(value), one;
+    if (slice_starts(s, SLICE("unix:"))) return s.size > strlen("unix:");
+    if (slice_starts(s, SLICE("cluster:"))) {
+        s = slice_sub(s, strlen("cluster:"), s.size);
+    } else if (slice_starts(s, SLICE("sentinel:"))) {
+        size_t at = slice_find(s, '@', 0);
+        if (at == s.size || at == strlen("sentinel:")) return false;
+        s = slice_sub(s, at + 1, s.size);
+    } else {
+        return is_host_and_port(s);
+    }
+    if (s.size == 0) return false;
+    while (slice_next(&s, ',', &one)) {
+        if (!is_host_and_port(slice_trim(one))) return false;
+    }
+    return true;
 }
 
 const char *config_key_check(const struct config_key *key, const char *value) {

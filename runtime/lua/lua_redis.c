@@ -138,12 +138,17 @@ static int redis_publish_lua(lua_State *L) {
 
 // ---- pipeline -------------------------------------------------------------------------------
 
-/// The answers are kept until the last one is there; the coroutine may be gone by then.
+/// The answers are kept until the last one is there; the coroutine may be gone by then. The nodes of
+/// a cluster answer in any order, so each command knows its place.
+struct pipeline_command {
+    struct pipeline *pipeline;
+    redisReply *reply;
+    char *error;
+};
 struct pipeline {
     lua_pending handle;
     size_t count, came;
-    char *error;
-    redisReply **replies;
+    struct pipeline_command commands[];
 };
 
 static redisReply *reply_copy(const redisReply *from) {
@@ -173,19 +178,21 @@ static void reply_free(redisReply *reply) {
 
 static void pipeline_finish(struct pipeline *pipeline) {
     lua_State *co = lua_pending_take(pipeline->handle);
-    char *error = pipeline->error;
-    pipeline->error = NULL;
+    char *error = NULL;
+    for (size_t i = 0; i < pipeline->count; i++) { // the first error, in the order of the commands
+        if (!error) error = pipeline->commands[i].error;
+        else memory_free(pipeline->commands[i].error);
+    }
     if (co && !error) {
         lua_createtable(co, (int)pipeline->count, 1);
         for (size_t i = 0; i < pipeline->count; i++) {
-            push_reply(co, pipeline->replies[i], 0);
+            push_reply(co, pipeline->commands[i].reply, 0);
             lua_rawseti(co, -2, (lua_Integer)i + 1);
         }
         lua_pushinteger(co, (lua_Integer)pipeline->count);
         lua_setfield(co, -2, "n");
     }
-    for (size_t i = 0; i < pipeline->count; i++) reply_free(pipeline->replies[i]);
-    memory_free(pipeline->replies);
+    for (size_t i = 0; i < pipeline->count; i++) reply_free(pipeline->commands[i].reply);
     memory_free(pipeline);
     if (!co) {
         memory_free(error);
@@ -199,10 +206,11 @@ static void pipeline_finish(struct pipeline *pipeline) {
 }
 
 static void on_pipeline_reply(void *context, const redisReply *reply, const char *error) {
-    struct pipeline *pipeline = context;
+    struct pipeline_command *command = context;
+    struct pipeline *pipeline = command->pipeline;
     if (reply && reply->type == REDIS_REPLY_ERROR) error = reply->str;
-    if (error && !pipeline->error) pipeline->error = memory_copy_string(error);
-    if (reply) pipeline->replies[pipeline->came] = reply_copy(reply);
+    if (error) command->error = memory_copy_string(error);
+    if (reply) command->reply = reply_copy(reply);
     if (++pipeline->came == pipeline->count) pipeline_finish(pipeline);
 }
 
@@ -245,10 +253,10 @@ static int redis_pipeline_lua(lua_State *L) {
     }
     lua_pending handle = lua_pending_begin(L, "redis.pipeline", NULL, NULL);
     unsigned limit = lua_pending_left(L, LIMIT_MS);
-    struct pipeline *pipeline = memory_zero(1, sizeof *pipeline);
+    struct pipeline *pipeline =
+        memory_zero(1, sizeof *pipeline + count * sizeof *pipeline->commands);
     pipeline->handle = handle;
     pipeline->count = count;
-    pipeline->replies = memory_zero(count, sizeof *pipeline->replies);
     struct slice *arguments = NULL;
     size_t room = 0;
     for (size_t i = 0; i < count; i++) {
@@ -265,7 +273,8 @@ static int redis_pipeline_lua(lua_State *L) {
             arguments[k] = slice_make(text, bytes);
             lua_pop(L, 1);
         }
-        redis_call(client, arguments, size, limit, on_pipeline_reply, pipeline);
+        pipeline->commands[i].pipeline = pipeline;
+        redis_call(client, arguments, size, limit, on_pipeline_reply, &pipeline->commands[i]);
         lua_pop(L, 1);
     }
     memory_free(arguments);

@@ -8,6 +8,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "loop/work.h"
+#include "redis/scout.h"
 
 enum {
     BACKOFF_FIRST_MS = 50,
@@ -18,9 +19,10 @@ enum {
     REASON_SIZE = 160,
     HOST_SIZE = 256,
     ADDRESS_SIZE = 64,
+    SENTINEL_MS = 1000, ///< between questions to the sentinels
 };
 
-enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP };
+enum link_state { LINK_WAITING, LINK_ASKING, LINK_RESOLVING, LINK_CONNECTING, LINK_HANDSHAKE, LINK_UP };
 
 struct redis_link {
     struct loop *loop;
@@ -37,6 +39,10 @@ struct redis_link {
     char *name, *role, *path, *password;
     char host[HOST_SIZE];
     int port;
+    struct redis_scout *sentinel; ///< asks where the master is, or NULL
+    char *seeds;                  ///< of a cluster: any of these will do, or NULL
+    unsigned seed;
+    bool quiet;
     unsigned connect_ms;
     struct metric *reconnects;
 };
@@ -50,6 +56,7 @@ struct resolution {
 };
 
 static void link_connect(struct redis_link *link, const char *host);
+static void link_parse_host(struct redis_link *link, struct slice address);
 static void link_release(struct redis_link *link);
 
 void redis_encode(struct buffer *out, const struct slice *arguments, size_t count) {
@@ -79,7 +86,7 @@ static void link_down(struct redis_link *link, const char *reason) {
     bool was_up = link->state == LINK_UP;
     loop_timer_stop(link->loop, &link->limit);
     loop_timer_stop(link->loop, &link->silence);
-    if (was_up || link->attempt < 3 || link->attempt % 16 == 0) {
+    if (!link->quiet && (was_up || link->attempt < 3 || link->attempt % 16 == 0)) {
         log_warn(was_up ? "redis.lost" : "redis.unreachable", LOG_TEXT("name", link->name),
                  LOG_TEXT("role", link->role), LOG_TEXT("reason", reason),
                  LOG_INT("attempt", link->attempt));
@@ -101,8 +108,14 @@ static void link_handshake_reply(struct redis_link *link, const redisReply *repl
         return;
     }
     if (--link->handshake_left > 0) return;
+    // The sentinels may name a server that does not know yet that it is the master.
+    if (link->sentinel && (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
+                           !reply->element[0]->str || strcmp(reply->element[0]->str, "master") != 0)) {
+        redis_link_drop(link, "the server is not the master");
+        return;
+    }
     loop_timer_stop(link->loop, &link->limit);
-    if (link->attempt > 0) {
+    if (link->attempt > 0 && !link->quiet) {
         log_info("redis.connected", LOG_TEXT("name", link->name), LOG_TEXT("role", link->role),
                  LOG_INT("attempt", link->attempt));
     }
@@ -152,6 +165,10 @@ static void link_on_connect(struct socket *socket) {
     redis_encode(&out, (struct slice[]){SLICE("CLIENT"), SLICE("SETNAME"), slice_of(name)}, 3);
     // While Redis still reads its files it answers LOADING to this: then it is tried again later.
     redis_encode(&out, (struct slice[]){SLICE("PING")}, 1);
+    if (link->sentinel) {
+        redis_encode(&out, (struct slice[]){SLICE("ROLE")}, 1);
+        link->handshake_left++;
+    }
     socket_write_slice(&link->socket, buffer_slice(&out));
     buffer_free(&out);
 }
@@ -181,12 +198,57 @@ static const struct socket_events link_socket_events = {
 
 static void link_retry(struct timer *timer) {
     struct redis_link *link = container_of(timer, struct redis_link, retry);
+    if (link->sentinel) {
+        link->state = LINK_ASKING;
+        loop_timer_start(link->loop, &link->limit, link->connect_ms);
+        redis_scout_ask(link->sentinel);
+        return;
+    }
+    if (link->seeds) {
+        struct slice rest = slice_of(link->seeds), seed;
+        unsigned count = 0;
+        while (slice_next(&rest, ',', &seed)) count++;
+        unsigned wanted = link->seed++ % count;
+        rest = slice_of(link->seeds);
+        for (unsigned i = 0; i <= wanted; i++) slice_next(&rest, ',', &seed);
+        link_parse_host(link, slice_trim(seed));
+    }
     link_connect(link, link->host);
+}
+
+/// The sentinels' answer: host and port of the master, or nil if they do not know the name.
+static bool link_on_master(void *context, const redisReply *reply, const char *sentinel) {
+    struct redis_link *link = context;
+    (void)sentinel;
+    uint64_t port;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || !reply->element[0]->str ||
+        !reply->element[1]->str || reply->element[0]->len >= sizeof link->host ||
+        !slice_to_u64(slice_make(reply->element[1]->str, reply->element[1]->len), &port) ||
+        port == 0 || port > 65535)
+        return false;
+    const char *host = reply->element[0]->str;
+    bool other = strcmp(link->host, host) != 0 || link->port != (int)port;
+    if (link->state == LINK_ASKING) {
+        loop_timer_stop(link->loop, &link->limit);
+        snprintf(link->host, sizeof link->host, "%s", host);
+        link->port = (int)port;
+        if (other) log_info("redis.master", LOG_TEXT("name", link->name), LOG_TEXT("role", link->role),
+                            LOG_TEXT("host", host), LOG_INT("port", port));
+        link_connect(link, link->host);
+    } else if (other) {
+        redis_link_drop(link, "another server is the master now");
+    }
+    return true;
+}
+
+void redis_link_doubt(struct redis_link *link, const char *reason) {
+    if (link->sentinel) redis_link_drop(link, reason);
 }
 
 static void link_limit(struct timer *timer) {
     struct redis_link *link = container_of(timer, struct redis_link, limit);
-    redis_link_drop(link, "connecting took too long");
+    if (link->state == LINK_ASKING) link_down(link, "no sentinel names a master");
+    else redis_link_drop(link, "connecting took too long");
 }
 
 static void link_silence(struct timer *timer) {
@@ -255,26 +317,51 @@ static void link_connect(struct redis_link *link, const char *host) {
     loop_timer_start(link->loop, &link->limit, link->connect_ms);
 }
 
-/// "unix:/path", "host:port" or "[::1]:port".
-static void link_parse_address(struct redis_link *link, const char *address) {
-    struct slice s = slice_of(address);
-    if (slice_starts(s, SLICE("unix:"))) {
-        link->path = memory_copy_string(address + 5);
-        return;
-    }
+/// "host:port" or "[::1]:port".
+static void link_parse_host(struct redis_link *link, struct slice address) {
     link->port = 6379;
-    const char *colon = strrchr(address, ':');
-    if (colon && strchr(colon, ']')) colon = NULL;
-    size_t size = colon ? (size_t)(colon - address) : s.size;
+    size_t colon = address.size, size = address.size;
+    while (colon > 0 && address.data[colon - 1] != ':' && address.data[colon - 1] != ']') colon--;
     uint64_t port;
-    if (colon && slice_to_u64(slice_of(colon + 1), &port) && port > 0 && port < 65536) {
-        link->port = (int)port;
+    if (colon > 0 && address.data[colon - 1] == ':') {
+        size = colon - 1;
+        if (slice_to_u64(slice_sub(address, colon, address.size), &port) && port > 0 && port < 65536)
+            link->port = (int)port;
     }
-    if (size >= 2 && address[0] == '[') {
-        address++;
+    if (size >= 2 && address.data[0] == '[') {
+        address = slice_sub(address, 1, address.size);
         size -= 2;
     }
-    snprintf(link->host, sizeof link->host, "%.*s", (int)size, address);
+    snprintf(link->host, sizeof link->host, "%.*s", (int)size, address.data);
+}
+
+/// The forms of redis_options.address.
+static void link_parse_address(struct redis_link *link, const struct redis_options *options) {
+    struct slice s = slice_of(options->address);
+    if (slice_starts(s, SLICE("unix:"))) {
+        link->path = memory_copy_string(options->address + strlen("unix:"));
+    } else if (slice_starts(s, SLICE("cluster:"))) {
+        link->seeds = memory_copy_string(options->address + strlen("cluster:"));
+        link->seed = random_fast() % 64; // not all processes at the same node
+    } else if (slice_starts(s, SLICE("sentinel:"))) {
+        s = slice_sub(s, strlen("sentinel:"), s.size);
+        size_t at = slice_find(s, '@', 0);
+        struct slice question[] = {SLICE("SENTINEL"), SLICE("GET-MASTER-ADDR-BY-NAME"),
+                                   slice_sub(s, 0, at)};
+        struct redis_scout_options scout = {
+            .name = link->name,
+            .role = "sentinel",
+            .password = options->sentinel_password,
+            .question = question,
+            .words = 3,
+            .every_ms = SENTINEL_MS,
+            .on_answer = link_on_master,
+            .context = link,
+        };
+        link->sentinel = redis_scout_new(link->loop, &scout, at < s.size ? s.data + at + 1 : "");
+    } else {
+        link_parse_host(link, s);
+    }
 }
 
 struct redis_link *redis_link_new(struct loop *loop, const struct redis_options *options,
@@ -290,7 +377,8 @@ struct redis_link *redis_link_new(struct loop *loop, const struct redis_options 
         link->password = memory_copy_string(options->password);
     }
     link->connect_ms = options->connect_ms ? options->connect_ms : 2000;
-    link_parse_address(link, options->address);
+    link->quiet = options->quiet;
+    link_parse_address(link, options);
     timer_init(&link->retry, link_retry);
     timer_init(&link->limit, link_limit);
     timer_init(&link->silence, link_silence);
@@ -307,12 +395,15 @@ static void link_release(struct redis_link *link) {
     memory_free(link->name);
     memory_free(link->role);
     memory_free(link->path);
+    memory_free(link->seeds);
     memory_free(link->password);
     memory_free(link);
 }
 
 void redis_link_free(struct redis_link *link) {
     link->owner = NULL;
+    redis_scout_free(link->sentinel);
+    link->sentinel = NULL;
     loop_timer_stop(link->loop, &link->retry);
     loop_timer_stop(link->loop, &link->limit);
     loop_timer_stop(link->loop, &link->silence);

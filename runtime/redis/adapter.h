@@ -31,6 +31,8 @@ uint64_t redis_link_silence(const struct redis_link *link);
 bool redis_link_up(const struct redis_link *link);
 void redis_link_write(struct redis_link *link, const void *data, size_t size); ///< only when up
 void redis_link_drop(struct redis_link *link, const char *reason); ///< cut it and connect again
+/// The server no longer is what it was taken for: where sentinels are asked, they are asked again.
+void redis_link_doubt(struct redis_link *link, const char *reason);
 
 /// RESP of one command, appended to `out`.
 void redis_encode(struct buffer *out, const struct slice *arguments, size_t count);

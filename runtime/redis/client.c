@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "redis/adapter.h"
+#include "redis/cluster.h"
 #include "redis/private.h"
 
 /// A command on its way. In `sent` it waits for its reply: replies are positional, so one whose
@@ -32,6 +33,7 @@ struct state_listener {
 struct redis_client {
     struct loop *loop;
     struct redis_link *link;
+    struct redis_cluster *cluster; ///< in place of the link
     struct list waiting; ///< not sent: the first connection is not there yet
     struct list sent;    ///< in the order of their replies
     struct list failed;  ///< their errors are told at the end of the tick
@@ -120,13 +122,15 @@ static void client_write(struct redis_client *client, struct slice encoded, unsi
     loop_timer_start(client->loop, &command->limit, limit_ms);
 }
 
-static void client_submit(struct redis_client *client, struct slice encoded, unsigned limit_ms,
-                          redis_reply_fn *done, void *context) {
+void redis_client_submit(struct redis_client *client, struct slice encoded, unsigned limit_ms,
+                         redis_reply_fn *done, void *context) {
     if (limit_ms == 0) limit_ms = client->command_ms;
     if (client->sent_count + client->waiting_count >= client->queue_limit) {
         client_fail_later(client, done, context, "BUSY too many redis commands are in flight");
     } else if (client->ready && client->stuck) {
         client_fail_later(client, done, context, "UNAVAILABLE redis does not answer");
+    } else if (client->ready && client->cluster) {
+        redis_cluster_submit(client->cluster, encoded, limit_ms, done, context);
     } else if (client->ready) {
         client_write(client, encoded, limit_ms, done, context);
     } else if (client->was_ready) {
@@ -144,7 +148,7 @@ void redis_call(struct redis_client *client, const struct slice *arguments, size
                 unsigned limit_ms, redis_reply_fn *done, void *context) {
     buffer_clear(&client->scratch, 65536);
     redis_encode(&client->scratch, arguments, count);
-    client_submit(client, buffer_slice(&client->scratch), limit_ms, done, context);
+    redis_client_submit(client, buffer_slice(&client->scratch), limit_ms, done, context);
 }
 
 void redis_format(struct redis_client *client, redis_reply_fn *done, void *context,
@@ -158,7 +162,7 @@ void redis_format(struct redis_client *client, redis_reply_fn *done, void *conte
         client_fail_later(client, done, context, "BUSY the command could not be formatted");
         return;
     }
-    client_submit(client, slice_make(encoded, (size_t)size), 0, done, context);
+    redis_client_submit(client, slice_make(encoded, (size_t)size), 0, done, context);
     redisFreeCommand(encoded);
 }
 
@@ -169,7 +173,7 @@ void redis_client_send(struct redis_client *client, const struct slice *argument
     client_write(client, buffer_slice(&client->scratch), client->command_ms, done, context);
 }
 
-static void client_tell_state(struct redis_client *client, bool up) {
+void redis_client_tell_state(struct redis_client *client, bool up) {
     struct state_listener *next;
     for (struct state_listener *at = client->listeners; at; at = next) {
         next = at->next;
@@ -177,19 +181,32 @@ static void client_tell_state(struct redis_client *client, bool up) {
     }
 }
 
+/// A command that waited for the map of the cluster, with what is left of its limit.
+static void client_hand_over(struct redis_client *client, struct command *command) {
+    uint64_t now = loop_now(client->loop), ends = command->limit.due;
+    redis_cluster_submit(client->cluster, slice_make(command->data, command->size),
+                         ends > now ? (unsigned)(ends - now) : 1, command->done, command->context);
+    command->done = NULL;
+    command_finish(command, NULL, NULL);
+}
+
 void redis_client_prepared(struct redis_client *client) {
     client->ready = client->was_ready = true;
     while (!list_empty(&client->waiting)) {
         struct command *command = list_first(&client->waiting, struct command, link);
+        client->waiting_count--;
+        if (client->cluster) {
+            client_hand_over(client, command);
+            continue;
+        }
         list_remove(&command->link);
         list_push_back(&client->sent, &command->link);
-        client->waiting_count--;
         client->sent_count++;
         metric_add(client->in_flight, 1);
         redis_link_write(client->link, command->data, command->size);
         command->size = 0; // its limit goes on
     }
-    client_tell_state(client, true);
+    redis_client_tell_state(client, true);
 }
 
 void redis_client_refuse(struct redis_client *client, const char *reason) {
@@ -216,7 +233,11 @@ static void client_on_reply(void *owner, redisReply *reply) {
     client->sent_count--;
     metric_add(client->in_flight, -1);
     metric_observe_us(client->latency, (clock_monotonic_ns() - command->started_ns) / 1000);
-    if (reply->type == REDIS_REPLY_ERROR) metric_add(client->error_replies, 1);
+    if (reply->type == REDIS_REPLY_ERROR) {
+        metric_add(client->error_replies, 1);
+        // A master that became a replica: the sentinels know who is it now.
+        if (strncmp(reply->str, "READONLY", 8) == 0) redis_link_doubt(client->link, reply->str);
+    }
     command_finish(command, reply, NULL); // may free the client
 }
 
@@ -242,7 +263,7 @@ static void client_on_down(void *owner, const char *reason) {
     bool was_ready = client->ready;
     client->ready = client->stuck = false;
     // State first: who hears LOST must already see that the client is not ready.
-    if (was_ready) client_tell_state(client, false);
+    if (was_ready) redis_client_tell_state(client, false);
     client_lose_all(client);
 }
 
@@ -283,15 +304,20 @@ struct redis_client *redis_client_new(struct loop *loop, const struct redis_opti
     client->lost = client_counter(client, "lost");
     client->refused = client_counter(client, "refused");
     client->error_replies = client_counter(client, "reply");
-    client->link = redis_link_new(loop, options, "client", &client_events, client);
+    if (slice_starts(slice_of(options->address), SLICE("cluster:"))) {
+        client->cluster = redis_cluster_new(loop, options, client);
+    } else {
+        client->link = redis_link_new(loop, options, "client", &client_events, client);
+    }
     return client;
 }
 
 void redis_client_free(struct redis_client *client) {
     if (!client) return;
-    redis_link_free(client->link);
+    if (client->link) redis_link_free(client->link);
     client->ready = false;
     client->was_ready = true; // who calls from a callback below fails at once
+    redis_cluster_free(client->cluster);
     client_lose_all(client);
     list_take_all(&client->failed, &client->waiting);
     list_each(&client->failed, node) {
@@ -312,7 +338,9 @@ void redis_client_free(struct redis_client *client) {
     memory_free(client);
 }
 
-bool redis_client_ready(const struct redis_client *client) { return client->ready; }
+bool redis_client_ready(const struct redis_client *client) {
+    return client->ready && (!client->cluster || redis_cluster_whole(client->cluster));
+}
 
 void redis_client_on_state(struct redis_client *client, void (*changed)(void *context, bool up),
                            void *context) {

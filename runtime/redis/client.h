@@ -8,8 +8,13 @@
 /// itself with back-off and jitter. Commands written in one tick go out in one write.
 struct redis_options {
     const char *name;        ///< "main" or "money": for logs, metrics and CLIENT SETNAME
-    const char *address;     ///< "unix:/path" or "127.0.0.1:6379"
+    /// "unix:/path", "host:port", "[::1]:port"; "sentinel:NAME@host:port,host:port": the master that the
+    /// sentinels name, whoever that is; "cluster:host:port,host:port": a Redis Cluster of which some
+    /// nodes are named (a subscriber listens at one of them, which hears what is published at any).
+    const char *address;
     const char *password;    ///< or NULL
+    const char *sentinel_password; ///< of the sentinels, or NULL
+    bool quiet;              ///< connections that fail are not logged
     unsigned connect_ms;     ///< (2000)
     unsigned command_ms;     ///< default limit of a command (2000)
     size_t queue_limit;      ///< commands in flight; beyond it they fail at once (50,000)
@@ -24,7 +29,7 @@ typedef void redis_reply_fn(void *context, const redisReply *reply, const char *
 
 struct redis_client *redis_client_new(struct loop *loop, const struct redis_options *options);
 void redis_client_free(struct redis_client *client); ///< callbacks of what is in flight come with "LOST"
-bool redis_client_ready(const struct redis_client *client);
+bool redis_client_ready(const struct redis_client *client); ///< of a cluster: all its masters are
 /// limit_ms 0: the default. Arguments are copied. `done` may be NULL. While the first connection is
 /// still being made, commands wait for it (within their limit); once it was up and is lost, they
 /// fail with UNAVAILABLE at once.

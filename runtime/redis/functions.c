@@ -110,6 +110,11 @@ void redis_functions_keep(struct redis_client *client, const char *library, cons
     *redis_client_functions(client) = functions;
 }
 
+void redis_functions_copy(struct redis_client *from, struct redis_client *to) {
+    for (struct redis_functions *f = *redis_client_functions(from); f; f = f->next)
+        redis_functions_keep(to, f->library, f->code);
+}
+
 void redis_functions_free(struct redis_functions *functions) {
     while (functions) {
         struct redis_functions *next = functions->next;

@@ -79,6 +79,7 @@ static bool assembly_open_redis(struct assembly *assembly) {
         .name = "main",
         .address = settings_text(settings, "redis.main.address", NULL),
         .password = settings_text(settings, "redis.main.password", NULL),
+        .sentinel_password = settings_text(settings, "redis.main.sentinel_password", NULL),
     };
     if (!options.address) {
         log_error("service.setting_missing", LOG_TEXT("key", "redis.main.address"));
@@ -92,6 +93,7 @@ static bool assembly_open_redis(struct assembly *assembly) {
         .name = "money",
         .address = settings_text(settings, "redis.money.address", NULL),
         .password = settings_text(settings, "redis.money.password", NULL),
+        .sentinel_password = settings_text(settings, "redis.money.sentinel_password", NULL),
     };
     if (!options.address) {
         log_error("service.setting_missing", LOG_TEXT("key", "redis.money.address"));

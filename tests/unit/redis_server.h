@@ -2,6 +2,7 @@
 #define FOOTLIGHT_TESTS_REDIS_SERVER_H
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -22,6 +23,8 @@ struct redis_server {
     char folder[64], path[80], address[96];
     pid_t pid;
     const char *fsync; ///< NULL: no AOF
+    int port;          ///< on loopback; 0: none
+    const char *const *more; ///< further arguments, up to a NULL, or NULL
 };
 
 static inline bool redis_server_answers(const struct redis_server *server) {
@@ -33,6 +36,17 @@ static inline bool redis_server_answers(const struct redis_server *server) {
               write(fd, "PING\r\n", 6) == 6 && read(fd, answer, 5) == 5 && answer[0] == '+';
     close(fd);
     return ok;
+}
+
+/// A loopback port that nobody uses now.
+static inline int redis_server_free_port(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    return ntohs(address.sin_port);
 }
 
 /// Starts it and waits until it answers.
@@ -51,10 +65,16 @@ static inline void redis_server_start(struct redis_server *server) {
         int null = open("/dev/null", O_RDWR);
         dup2(null, 1);
         dup2(null, 2);
-        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", server->path,
-               "--dir", server->folder, "--save", "", "--appendonly",
-               server->fsync ? "yes" : "no", "--appendfsync",
-               server->fsync ? server->fsync : "no", (char *)NULL);
+        char port[8];
+        snprintf(port, sizeof port, "%d", server->port);
+        const char *arguments[48] = {
+            "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", server->path,
+            "--dir", server->folder, "--save", "", "--appendonly", server->fsync ? "yes" : "no",
+            "--appendfsync", server->fsync ? server->fsync : "no"};
+        size_t count = 15;
+        for (size_t i = 0; server->more && server->more[i] && count < 47; i++)
+            arguments[count++] = server->more[i];
+        execvp("redis-server", (char *const *)arguments);
         _exit(127);
     }
     for (int i = 0; i < 500; i++) {
@@ -75,8 +95,8 @@ static inline void redis_server_stop(struct redis_server *server, int signal_num
 
 static inline void redis_server_remove(struct redis_server *server) {
     redis_server_stop(server, SIGKILL);
-    char command[160];
-    snprintf(command, sizeof command, "rm -r '%s'", server->folder);
+    char command[80];
+    snprintf(command, sizeof command, "rm -r '%.63s'", server->folder);
     assert_int_equal(system(command), 0);
     memset(server, 0, sizeof *server);
 }
