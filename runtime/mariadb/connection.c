@@ -10,7 +10,9 @@
 
 enum {
     PAUSE_MS = 30000,     ///< between two batches of a stream; the server gives up after 60
-    KILL_GRACE_MS = 3000, ///< after a query was killed; then the connection is broken off
+    KILL_GRACE_MS = 3000, ///< for an order to kill, or its absorption; then the connection is broken off
+    KILL_AGAIN_MS = 250,  ///< a statement that runs on after it was killed is killed again …
+    KILL_ORDERS = 12,     ///< … so many times in all
     DRAIN_STEPS = 10000,  ///< a suspended call on a socket that was shut down ends long before
 };
 
@@ -144,9 +146,10 @@ static const struct connection_call *job_over(struct mariadb_connection *c) {
         // The order to kill may still be on its way, and would hit the next statement.
         mariadb_job_tell(c->job);
         loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
-        c->stopped = true;
+        c->over = true;
         return NULL;
     }
+    c->orders = 0;
     if (c->stopped) {
         // It may also have come when the statement was over already: then this one takes the blow.
         c->stopped = false;
@@ -171,6 +174,7 @@ static bool fatal(unsigned code) {
 /// Has the server stop what runs; what it still sends is read and dropped.
 static void order_kill(struct mariadb_connection *c) {
     c->killing = true;
+    c->orders++;
     mariadb_connection_go_on(c);
     loop_timer_start(c->loop, &c->limit, KILL_GRACE_MS);
     c->owner->on_kill(c, c->thread);
@@ -402,6 +406,10 @@ static void on_limit(struct timer *timer) {
                           c->job->limits.milliseconds);
         mariadb_job_tell(c->job);
         order_kill(c);
+    } else if (c->stopped && !c->killing && c->orders < KILL_ORDERS) {
+        // The order fell into the gap between two commands (say, preparing and executing), where the
+        // server forgets it.
+        order_kill(c);
     } else {
         // Even the order to kill went unheard: the server is stuck or frozen.
         drain(c);
@@ -480,10 +488,12 @@ void mariadb_connection_abandon(struct mariadb_connection *c) {
 void mariadb_connection_killed(struct mariadb_connection *c) {
     if (!c->killing) return;
     c->killing = false;
-    if (!c->stopped) {
-        c->stopped = true; // the statement itself is still to end
+    c->stopped = true;
+    if (!c->over) { // the statement itself is still to end
+        loop_timer_start(c->loop, &c->limit, KILL_AGAIN_MS);
         return;
     }
+    c->over = false;
     const struct connection_call *next = job_over(c);
     if (!next) return;
     c->call = next;

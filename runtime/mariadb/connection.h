@@ -39,7 +39,11 @@ struct mariadb_connection {
     struct timer limit;
     const struct connection_call *call; ///< the call under way; NULL: none
     enum { CONNECTION_CONNECTING, CONNECTION_IDLE, CONNECTION_RUNNING } state;
-    bool suspended, killing, stopped;
+    bool suspended;
+    bool killing;    ///< an order to kill is on its way
+    bool stopped;    ///< one was carried out, and its blow may still be to come
+    bool over;       ///< the statement ended while the order was on its way
+    unsigned orders; ///< to kill the running statement
     bool paused;  ///< a stream's batch was handed out and the next one not asked for
     bool goes_on; ///< … it was: the next turn fetches
     struct connection_resolve *resolve;

@@ -1,3 +1,4 @@
+#include "mariadb/connection.h"
 #include "mariadb/pool.h"
 
 #include "base/clock.h"
@@ -103,8 +104,8 @@ static const char *text_of(const struct mariadb_cell *cell) {
 static int set_up(void **state) {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
+    mariadb_server_start(&server); // first: it blocks, and the loop's clock would stand meanwhile
     assert_int_equal(loop_init(&loop), 0);
-    mariadb_server_start(&server);
     struct mariadb_pool *pool = new_pool((struct mariadb_options){0});
     must(pool, "CREATE DATABASE t");
     end(pool);
@@ -286,6 +287,66 @@ static void a_slow_query_is_killed_and_its_connection_serves_again(void **state)
     // Waits for the same connection, which is the only one.
     assert_int_equal(number(pool, "SELECT CONNECTION_ID()"), before);
     end(pool);
+}
+
+/// A connection whose owner loses the first orders to kill.
+struct lossy {
+    bool up, asked, done;
+    int orders;
+    unsigned long thread;
+};
+
+static void lossy_up(struct mariadb_connection *c) { ((struct lossy *)c->data)->up = true; }
+static void lossy_done(struct mariadb_connection *c, struct mariadb_job *job) {
+    ((struct lossy *)c->data)->done = true;
+    mariadb_job_free(job);
+}
+static void lossy_lost(struct mariadb_connection *c, struct mariadb_job *job,
+                       const struct mariadb_error *error) {
+    (void)c;
+    (void)job;
+    fail_msg("lost: %s", error->message);
+}
+static void lossy_kill(struct mariadb_connection *c, unsigned long thread) {
+    struct lossy *lossy = c->data;
+    lossy->orders++;
+    lossy->asked = true;
+    lossy->thread = thread;
+}
+
+static void a_statement_that_a_kill_missed_is_killed_again(void **state) {
+    (void)state;
+    static const struct mariadb_connection_owner owner = {lossy_up, lossy_done, lossy_lost, lossy_kill};
+    struct mariadb_options options = {
+        .socket = server.socket, .user = "root", .name = "test", .connect_ms = 15000};
+    struct mariadb_pool *killer = new_pool((struct mariadb_options){.database = "t", .size = 1});
+    struct lossy lossy = {0};
+    struct mariadb_connection *c = mariadb_connection_new(&loop, &options, &owner, &lossy, 0);
+    assert_true(loop_run_until(&loop, &lossy.up, 30000));
+    struct outcome outcome = {0};
+    unsigned telling = 0;
+    struct mariadb_job *job = mariadb_job_new(NULL, &telling, SLICE("SELECT SLEEP(60)"), NULL, 0);
+    job->done = on_outcome;
+    job->context = &outcome;
+    job->limits = (struct mariadb_limits){60000, 10, 1000};
+    mariadb_connection_run(c, job);
+    mariadb_connection_abandon(c);
+    for (int order = 1; order <= 3; order++) {
+        assert_true(loop_run_until(&loop, &lossy.asked, 30000));
+        assert_int_equal(lossy.orders, order);
+        lossy.asked = false;
+        if (order == 3) {
+            char sql[48];
+            snprintf(sql, sizeof sql, "KILL QUERY %lu", lossy.thread);
+            must(killer, sql);
+        }
+        mariadb_connection_killed(c);
+    }
+    assert_true(loop_run_until(&loop, &lossy.done, 30000));
+    assert_int_equal(lossy.orders, 3);
+    assert_int_equal(outcome.calls, 0);
+    mariadb_connection_free(c);
+    end(killer);
 }
 
 static void a_cancelled_request_is_silent_and_the_next_one_unharmed(void **state) {
@@ -518,6 +579,7 @@ int main(void) {
         cmocka_unit_test(statements_are_prepared_once_and_the_oldest_goes),
         cmocka_unit_test(the_pool_is_bounded_and_so_is_its_queue),
         cmocka_unit_test(a_slow_query_is_killed_and_its_connection_serves_again),
+        cmocka_unit_test(a_statement_that_a_kill_missed_is_killed_again),
         cmocka_unit_test(a_cancelled_request_is_silent_and_the_next_one_unharmed),
         cmocka_unit_test(a_session_that_is_dropped_leaves_nothing_behind),
         cmocka_unit_test(a_server_that_is_away_is_told_at_once_and_comes_back),
