@@ -134,7 +134,9 @@ end
 -- first that posts). Hidden fields, the CSRF token among them, and what is filled in already are kept.
 function Client:submit(page, values, which)
   local form = page:form(which)
-  if not form then error("no such form on " .. page.url, 2) end
+  if not form then
+    error(("no such form on %s, which answered %d: %s"):format(page.url, page.status, page:text():sub(1, 200)), 2)
+  end
   local fields = {}
   for name, value in pairs(form.fields) do fields[name] = value end
   for name, value in pairs(values or {}) do fields[name] = value end
