@@ -6,7 +6,7 @@
 -- The rules of this library (docs/billing.md has the reasons):
 --   * everything is read and checked before anything is written, so an error changes nothing;
 --   * amounts are whole micro-credits of at most 2^53-1, because Lua's numbers are doubles here,
---     and are written with %.0f, because 1e15 would be written as "1e+15";
+--     and are written with %d, because 1e15 by itself would be written as "1e+15";
 --   * the clock is the server's own. The last argument `now` of a function replaces it in tests.
 
 local MOST = 9007199254740991
@@ -23,7 +23,28 @@ local function fail(code, text)
 end
 
 local function text_of(number)
-  return string.format('%.0f', number + 0) -- + 0 makes 0 of -0
+  return string.format('%d', number)
+end
+
+-- Writes those of the names whose values are not what they were when `thing` was read (thing.was): most
+-- of a tick's work for Redis is in what it writes, to the hash and to the append-only file.
+local function write_changed(thing, names)
+  local set, was = {}, thing.was
+  for i = 1, #names do
+    local name = names[i]
+    local value = thing[name]
+    if was[name] ~= value then
+      was[name] = value
+      if type(value) == 'number' then
+        value = text_of(value)
+      elseif type(value) == 'boolean' then
+        value = value and '1' or '0'
+      end
+      set[#set + 1] = name
+      set[#set + 1] = value
+    end
+  end
+  if #set > 0 then redis.call('HSET', thing.key, unpack(set)) end
 end
 
 -- a / b for whole numbers, rounded down, without the rounding of a double's division.

@@ -4,30 +4,30 @@
 -- site's word (dsite) and by the viewer's own (down), 0 for no limit; how much of `day` was watched
 -- (dused) and is covered by the leases of open sessions (dheld).
 
+local wallet_names = { 'paid', 'bonus', 'held', 'hb', 'seq', 'frozen', 'debt', 'grants', 'day', 'dused', 'dheld' }
+
 local function wallet_read(key)
   local v = redis.call('HMGET', key, 'paid', 'bonus', 'held', 'hb', 'seq', 'frozen', 'debt',
-    'grants', 'dsite', 'down', 'day', 'dused', 'dheld')
-  return {
+    'grants', 'day', 'dused', 'dheld', 'dsite', 'down')
+  local w = {
     key = key,
     paid = tonumber(v[1]) or 0, bonus = tonumber(v[2]) or 0,
     held = tonumber(v[3]) or 0, hb = tonumber(v[4]) or 0,
     seq = tonumber(v[5]) or 0, frozen = v[6] == '1', debt = tonumber(v[7]) or 0,
-    grants = v[8] or '', dsite = tonumber(v[9]) or 0, down = tonumber(v[10]) or 0,
-    day = tonumber(v[11]) or 0, dused = tonumber(v[12]) or 0, dheld = tonumber(v[13]) or 0,
+    grants = v[8] or '', day = tonumber(v[9]) or 0, dused = tonumber(v[10]) or 0,
+    dheld = tonumber(v[11]) or 0, dsite = tonumber(v[12]) or 0, down = tonumber(v[13]) or 0,
   }
+  local was = {}
+  for i = 1, #wallet_names do
+    -- What was never written is written as soon as something is.
+    if v[i] then was[wallet_names[i]] = w[wallet_names[i]] end
+  end
+  w.was = was
+  return w
 end
 
 local function wallet_write(w)
-  redis.call('HSET', w.key, 'paid', text_of(w.paid), 'bonus', text_of(w.bonus),
-    'held', text_of(w.held), 'hb', text_of(w.hb), 'seq', text_of(w.seq),
-    'frozen', w.frozen and '1' or '0', 'debt', text_of(w.debt))
-end
-
--- Of a meter's operation, which changes these as well.
-local function wallet_write_day(w)
-  redis.call('HSET', w.key, 'grants', w.grants, 'day', text_of(w.day), 'dused', text_of(w.dused),
-    'dheld', text_of(w.dheld))
-  wallet_write(w)
+  write_changed(w, wallet_names)
 end
 
 -- The first seven numbers of every answer.
@@ -284,7 +284,7 @@ local function restore(keys, args)
   w.paid, w.bonus, w.debt, w.seq = numbers[2], numbers[3], numbers[4], numbers[5]
   w.held, w.hb, w.frozen = 0, 0, args[6] == '1'
   w.dheld = 0
-  wallet_write_day(w)
+  wallet_write(w)
   if epoch > (tonumber(redis.call('GET', keys[3])) or 0) then redis.call('SET', keys[3], args[7]) end
   return wallet_reply(w, 0, 0, 0, 0)
 end

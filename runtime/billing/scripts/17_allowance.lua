@@ -85,7 +85,7 @@ local function grant(keys, args)
   w.grants = grants_text(list)
   emit(keys[2], w, account, 'grant', op, at, 0, 0, 0, { 'c', actor, 'r', reason,
     'j', '{"seconds":' .. args[3] .. ',"until":' .. args[4] .. ',"model":' .. payee .. '}' })
-  wallet_write_day(w)
+  wallet_write(w)
   op_remember(keys[3], content, 0, 0, 0, 'grant', payee, at)
   return wallet_reply(w, 0, 0, 0, 0)
 end

@@ -4,12 +4,15 @@
 -- the granted seconds that were taken (`gs`: from which). A pause that is over has moved t0, upto and
 -- dl on by its length, so time that was paused is no time; `began` stays.
 
+local session_names = { 'st', 'upto', 'due', 'dueb', 'hold', 'hb', 'dl', 'n', 'why', 't0', 'free', 'gs', 'pz',
+  'pn' }
+
 local function session_read(key)
   local v = redis.call('HMGET', key, 'st', 'w', 'rate', 'inc', 'min', 'free', 'limit', 'q', 't0',
     'upto', 'due', 'dueb', 'hold', 'hb', 'dl', 'n', 'payee', 'terms', 'why',
     'pz', 'pn', 'gs', 'began')
   if not v[1] then return nil end
-  return {
+  local s = {
     key = key, st = v[1], w = v[2], rate = tonumber(v[3]), inc = tonumber(v[4]),
     min = tonumber(v[5]), free = tonumber(v[6]), limit = tonumber(v[7]), q = tonumber(v[8]),
     t0 = tonumber(v[9]), upto = tonumber(v[10]), due = tonumber(v[11]), dueb = tonumber(v[12]),
@@ -17,13 +20,14 @@ local function session_read(key)
     payee = v[17], terms = v[18], why = v[19] or '',
     pz = tonumber(v[20]) or 0, pn = tonumber(v[21]) or 0, gs = v[22] or '', began = v[23] or v[9],
   }
+  local was = {}
+  for i = 1, #session_names do was[session_names[i]] = s[session_names[i]] end
+  s.was = was
+  return s
 end
 
 local function session_write(s)
-  redis.call('HSET', s.key, 'st', s.st, 'upto', text_of(s.upto), 'due', text_of(s.due),
-    'dueb', text_of(s.dueb), 'hold', text_of(s.hold), 'hb', text_of(s.hb), 'dl', text_of(s.dl),
-    'n', text_of(s.n), 'why', s.why, 't0', text_of(s.t0), 'free', text_of(s.free), 'gs', s.gs,
-    'pz', text_of(s.pz), 'pn', text_of(s.pn))
+  write_changed(s, session_names)
 end
 
 -- The price of a whole session that lasted so long. A pure function of the total: charging the
@@ -129,7 +133,7 @@ local function open(keys, args)
     free = integer(args[6], 0, MOST_SESSION), limit = integer(args[7], 0, MOST_SESSION),
     q = integer(args[8], 1, 3600), t0 = now, upto = now, due = 0, dueb = 0, hold = 0, hb = 0,
     dl = now, n = 0, payee = args[9], why = '', pz = 0, pn = 0, gs = '', began = text_of(now),
-    off = optional(args[10], 0, 9999, 0),
+    off = optional(args[10], 0, 9999, 0), was = {},
   }
   if not (s.list and s.inc and s.min and s.free and s.limit and s.q
       and s.off and integer(s.payee, 0, MOST)) then
@@ -154,7 +158,7 @@ local function open(keys, args)
   redis.call('HSET', s.key, 'w', account, 'rate', text_of(s.rate), 'list', args[3], 'inc', args[4],
     'min', args[5], 'limit', args[7], 'q', args[8], 'began', s.began, 'payee', args[9], 'terms', s.terms)
   session_write(s)
-  wallet_write_day(w)
+  wallet_write(w)
   redis.call('ZADD', keys[3], text_of(s.dl), account .. '/' .. sid)
   return meter_reply(s, w, now, 0, 0)
 end
@@ -171,12 +175,13 @@ local function tick(keys, args)
   local w = wallet_read(keys[2])
   if s.st ~= 'open' or s.pz > 0 then return meter_reply(s, w, now, 0, 0) end
   if now > s.dl + STALE_MS then return fail('STALE', 'the lease ended long ago') end
+  local lease = s.dl
   reserve(s, w, now)
   local p, b = charge(s, w, now - ago)
   if p + b > 0 then meter_emit(s, w, keys, account, sid, 'meter', now, p, b, {}) end
   session_write(s)
-  wallet_write_day(w)
-  redis.call('ZADD', keys[3], text_of(s.dl), account .. '/' .. sid)
+  wallet_write(w)
+  if s.dl ~= lease then redis.call('ZADD', keys[3], text_of(s.dl), account .. '/' .. sid) end
   return meter_reply(s, w, now, p, b)
 end
 
@@ -201,7 +206,7 @@ local function pause(keys, args)
   s.pz, s.pn = math.max(now - ago, s.upto), number
   if p + b > 0 then meter_emit(s, w, keys, account, sid, 'meter', now, p, b, {}) end
   session_write(s)
-  wallet_write_day(w)
+  wallet_write(w)
   redis.call('ZADD', keys[3], text_of(s.pz + PAUSE_MS), account .. '/' .. sid)
   return meter_reply(s, w, now, p, b)
 end
@@ -220,7 +225,7 @@ local function resume(keys, args)
   s.t0, s.upto, s.dl, s.pz = s.t0 + passed, s.upto + passed, s.dl + passed, 0
   reserve(s, w, now)
   session_write(s)
-  wallet_write_day(w)
+  wallet_write(w)
   redis.call('ZADD', keys[3], text_of(s.dl), account .. '/' .. sid)
   return meter_reply(s, w, now, 0, 0)
 end
@@ -276,7 +281,7 @@ local function close(keys, args)
   meter_emit(s, w, keys, account, sid, 'meter_close', now, p, b, { 'total', text_of(s.due), 'r', reason,
     'j', used > 0 and '{"granted_seconds":' .. text_of(used) .. '}' or '' })
   session_write(s)
-  wallet_write_day(w)
+  wallet_write(w)
   redis.call('ZREM', keys[3], account .. '/' .. sid)
   redis.call('EXPIRE', s.key, CLOSED_LIFE)
   return meter_reply(s, w, now, p, b)
