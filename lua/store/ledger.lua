@@ -433,21 +433,60 @@ function ledger.accounts(account, count)
     account, count)
 end
 
+-- A table in pages of its ids, as it was at one moment: fn(tx, first, last) for each, then finish(tx). A
+-- ledger of any size is looked through so, while no single statement takes long.
+local PAGE = 50000
+local function in_pages(of, fn, finish)
+  db.transaction(function(tx)
+    local most = tx.one("SELECT COALESCE(MAX(id), 0) AS id FROM " .. of).id
+    for first = 1, most, PAGE do fn(tx, first, first + PAGE - 1) end
+    if finish then finish(tx) end
+  end)
+end
+
 --- Transactions whose legs do not sum to zero in a currency. There are none.
 function ledger.unbalanced(count)
-  return db.rows([[
-    SELECT t.id, t.idem_key, w.currency, SUM(e.amount) AS sum
-    FROM ledger_entries e JOIN ledger_txns t ON t.id = e.txn_id JOIN wallets w ON w.id = e.wallet_id
-    GROUP BY t.id, t.idem_key, w.currency HAVING SUM(e.amount) <> 0 ORDER BY t.id LIMIT ?]], count)
+  local found = {}
+  in_pages("ledger_txns", function(tx, first, last)
+    if #found >= count then return end
+    for _, row in ipairs(tx.rows([[
+      SELECT t.id, t.idem_key, w.currency, SUM(e.amount) AS sum
+      FROM ledger_txns t JOIN ledger_entries e ON e.txn_id = t.id JOIN wallets w ON w.id = e.wallet_id
+      WHERE t.id BETWEEN ? AND ?
+      GROUP BY t.id, t.idem_key, w.currency HAVING SUM(e.amount) <> 0 ORDER BY t.id LIMIT ?]],
+      first, last, count - #found)) do
+      found[#found + 1] = row
+    end
+  end)
+  return found
 end
 
 --- Balances that differ from the sum of their entries. There are none.
 function ledger.wrong_balances(count)
-  return db.rows([[
-    SELECT b.wallet_id, b.balance, b.version, COALESCE(SUM(e.amount), 0) AS sum, COUNT(e.id) AS entries
-    FROM wallet_balances b LEFT JOIN ledger_entries e ON e.wallet_id = b.wallet_id
-    GROUP BY b.wallet_id, b.balance, b.version
-    HAVING b.balance <> COALESCE(SUM(e.amount), 0) OR b.version <> COUNT(e.id) LIMIT ?]], count)
+  local sums, wrong = {}, {}
+  in_pages("ledger_entries", function(tx, first, last)
+    for _, row in ipairs(tx.rows([[
+      SELECT wallet_id, CAST(SUM(amount) AS SIGNED) AS sum, COUNT(*) AS entries
+      FROM ledger_entries WHERE id BETWEEN ? AND ? GROUP BY wallet_id]], first, last)) do
+      local known = sums[row.wallet_id] or { sum = 0, entries = 0 }
+      sums[row.wallet_id] = { sum = known.sum + row.sum, entries = known.entries + row.entries }
+    end
+  end, function(tx)
+    local last = 0
+    repeat
+      local page = tx.rows("SELECT wallet_id, balance, version FROM wallet_balances WHERE wallet_id > ? "
+        .. "ORDER BY wallet_id LIMIT 5000", last)
+      for _, row in ipairs(page) do
+        local its = sums[row.wallet_id] or { sum = 0, entries = 0 }
+        last = row.wallet_id
+        if (row.balance ~= its.sum or row.version ~= its.entries) and #wrong < count then
+          row.sum, row.entries = its.sum, its.entries
+          wrong[#wrong + 1] = row
+        end
+      end
+    until #page < 5000
+  end)
+  return wrong
 end
 
 --- Entries that wait for a decision of staff.

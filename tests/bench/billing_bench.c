@@ -1,6 +1,7 @@
 // tools/bench billing: ticks a second through the C core, and how late they are with many open meters.
 //
 //   billing_bench flat  ADDRESS METERS PIPELINE SECONDS   as many ticks as Redis takes: ticks a second
+//   billing_bench load  ADDRESS METERS RATE SECONDS       RATE ticks a second; single debits are timed
 //   billing_bench clock ADDRESS METERS SECONDS            METERS meters that run by themselves
 //
 // The peer, redis-benchmark with the same function and the same pipelining on the sessions that `flat`
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -70,6 +72,7 @@ static void open_all(void) {
                   on_done, NULL);
     if (!loop_run_until(&loop, &done_flag, 10000)) exit(1);
     for (size_t i = 0; i < meter_total; i++) {
+        while (i - opened - refused >= 200) uv_run(&loop.uv, UV_RUN_ONCE);
         // redis-benchmark's __rand_int__ has twelve digits.
         int size = snprintf(sid, sizeof sid, "s%012zu", i);
         struct meter_terms terms = {.sid = slice_make(sid, (size_t)size), .account = 1,
@@ -99,45 +102,94 @@ static void flat_out(size_t pipeline, double seconds) {
     printf("%.0f %.0f\n", (double)sent / took, (cpu() - cpu_began) / took * 100);
 }
 
-struct latency {
+/// Single operations, each timed from the call to its answer, the disk included.
+static struct {
     double sent;
     double *figures;
     size_t count;
-};
+    bool waiting;
+} single;
+static size_t failures;
+enum { SINGLES = 100000 };
+
 static void on_timed(void *context, const struct billing_result *result) {
-    struct latency *latency = context;
-    (void)result;
-    latency->figures[latency->count++] = now() - latency->sent;
-    done_flag = true;
+    (void)context;
+    failures += result->error != NULL; // the time that it took counts all the same
+    single.figures[single.count++] = now() - single.sent;
+    single.waiting = false;
 }
+
+static void time_one(void) {
+    static unsigned long number;
+    char op[40];
+    if (single.waiting || single.count == SINGLES) return;
+    int size = snprintf(op, sizeof op, "t%d:%lu", (int)getpid(), number++);
+    single.waiting = true;
+    single.sent = now();
+    wallet_debit(billing,
+                 &(struct billing_operation){.op = slice_make(op, (size_t)size), .account = 1, .amount = 1,
+                                             .payee = 3, .type = SLICE("tip")},
+                 on_timed, NULL);
+}
+
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
+static double percentile(size_t percent) {
+    qsort(single.figures, single.count, sizeof(double), compare);
+    return single.figures[single.count * percent / 100] * 1e3;
+}
+
+/// `rate` ticks a second, each millisecond its share, as the timers of many meters would bring them.
+static struct timer beat;
+static double beat_began, beat_rate, beat_seconds;
+static size_t beat_sent;
+static bool beat_over;
+static void on_beat(struct timer *timer) {
+    double passed = now() - beat_began;
+    beat_over = passed >= beat_seconds;
+    if (beat_over) return;
+    loop_timer_start(&loop, timer, 1);
+    for (; (double)beat_sent < passed * beat_rate; beat_sent++) {
+        struct meter *meter = meters[beat_sent % meter_total];
+        if (meter->ticking) continue;
+        meter_evidence(meter);
+        meter_send_tick(meter);
+    }
+    time_one();
+}
+
+static void under_load(double rate, double seconds) {
+    beat_rate = rate;
+    beat_seconds = seconds;
+    beat_began = now();
+    timer_init(&beat, on_beat);
+    int64_t ticks = metric_value(billing->ticks);
+    loop_timer_start(&loop, &beat, 1);
+    if (!loop_run_until(&loop, &beat_over, (uint64_t)(seconds * 1000) + 10000)) exit(1);
+    if (failures) fprintf(stderr, "billing_bench: %zu operations had no answer\n", failures);
+    printf("%.0f %.3f %.3f %zu\n", (double)(metric_value(billing->ticks) - ticks) / seconds, percentile(50),
+           percentile(99), single.count);
+}
 
 /// The meters run by themselves; meanwhile single operations are timed.
 static void by_the_clock(double seconds) {
-    struct latency latency = {.figures = memory_zero(100000, sizeof(double))};
     double began = now(), cpu_began = cpu();
     int64_t ticks = metric_value(billing->ticks);
-    while (now() - began < seconds && latency.count < 100000) {
+    while (now() - began < seconds) {
         for (size_t i = 0; i < meter_total; i++) meter_evidence(meters[i]);
         for (int i = 0; i < 20; i++) {
-            done_flag = false;
-            latency.sent = now();
-            wallet_balance(billing, 1, on_timed, &latency);
-            loop_run_until(&loop, &done_flag, 5000);
             bool never = false;
+            time_one();
             loop_run_until(&loop, &never, 20);
         }
     }
     double took = now() - began;
-    qsort(latency.figures, latency.count, sizeof(double), compare);
     printf("meters: %zu open, %.0f ticks/s, %zu cut by mistake, %.0f%% of one core here\n", meter_total,
            (double)(metric_value(billing->ticks) - ticks) / took, cuts, (cpu() - cpu_began) / took * 100);
-    printf("one operation meanwhile: p50 %.2f ms, p99 %.2f ms (%zu)\n",
-           latency.figures[latency.count / 2] * 1e3, latency.figures[latency.count * 99 / 100] * 1e3,
-           latency.count);
+    printf("one operation meanwhile: p50 %.2f ms, p99 %.2f ms (%zu)\n", percentile(50), percentile(99),
+           single.count);
     struct buffer out = {0};
     metrics_export(&out);
     for (const char *line = buffer_text(&out); line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
@@ -146,13 +198,13 @@ static void by_the_clock(double seconds) {
         }
     }
     buffer_free(&out);
-    memory_free(latency.figures);
 }
 
 int main(int count, char **arguments) {
     bool flat = count == 6 && strcmp(arguments[1], "flat") == 0;
-    if (!flat && (count != 5 || strcmp(arguments[1], "clock") != 0)) {
-        fputs("usage: billing_bench flat ADDRESS METERS PIPELINE SECONDS | clock ADDRESS METERS SECONDS\n",
+    bool load = count == 6 && strcmp(arguments[1], "load") == 0;
+    if (!flat && !load && (count != 5 || strcmp(arguments[1], "clock") != 0)) {
+        fputs("usage: billing_bench flat|load ADDRESS METERS PIPELINE|RATE SECONDS | clock ADDRESS METERS SECONDS\n",
               stderr);
         return 2;
     }
@@ -166,15 +218,19 @@ int main(int count, char **arguments) {
     options.sweep_ms = 0;
     billing = billing_new(&loop, client, &options);
     meters = memory_zero(meter_total, sizeof *meters);
+    single.figures = memory_zero(SINGLES, sizeof *single.figures);
     open_all();
     if (flat) {
         flat_out(strtoul(arguments[4], NULL, 10), seconds);
+    } else if (load) {
+        under_load(atof(arguments[4]), seconds);
     } else {
         by_the_clock(seconds);
         all = false;
         for (size_t i = 0; i < meter_total; i++) meter_close(meters[i], 0, "done");
         loop_run_until(&loop, &all, 60000);
     }
+    memory_free(single.figures);
     memory_free(meters);
     billing_free(billing);
     redis_client_free(client);

@@ -15,7 +15,7 @@ local testing = require "footlight.testing"
 
 local CREDIT = 1000000
 local CLIENTS, WATCHERS, ACCOUNTS = 16, 4, 12
-local SETTLE_SECONDS = 150 -- pauses and leases of what was left open run out, the ledger catches up
+local SETTLE_SECONDS = 150 -- what was left open is swept, the ledger catches up
 local seconds = tonumber(os.getenv "FOOTLIGHT_FAULT_SECONDS" or "0")
 local seed = tonumber(os.getenv "FOOTLIGHT_FAULT_SEED" or "1")
 

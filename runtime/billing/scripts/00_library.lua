@@ -1,5 +1,5 @@
 #!lua name=footlight_billing
--- version 4
+-- version 5
 -- Raise the number above with every change of these files: an older binary leaves a newer library
 -- alone (runtime/redis/functions.c). All files of this folder are one chunk, in order of names.
 --
