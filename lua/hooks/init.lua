@@ -18,7 +18,7 @@
 ---@field account integer? on_play only, as the ones below
 ---@field rate integer?
 ---@field show integer?
----@field policy "preview"|"free"|"paid"|nil
+---@field policy "preview"|"free"|"paid"|"private"|"group"|"spy"|"ticket"|nil
 
 local hooks = {}
 

@@ -4,7 +4,9 @@ local log = require "runtime.log"
 local metrics = require "runtime.metrics"
 local task = require "runtime.task"
 
-local names = { "outbox", "ledger", "reconcile", "broadcasts", "thumbnails", "orders", "payouts", "sweep" }
+local names = {
+  "outbox", "ledger", "reconcile", "broadcasts", "thumbnails", "orders", "payouts", "shows", "sweep",
+}
 
 local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30 -- seconds
 local GOOD_SECONDS = 60 -- a job that ran so long has recovered

@@ -11,6 +11,7 @@ local outbox = require "store.outbox"
 local projections = require "jobs.projections"
 local realtime = require "runtime.realtime"
 local redis = require "runtime.redis"
+local show_news = require "jobs.show_news"
 local task = require "runtime.task"
 
 local BATCH = 50
@@ -40,6 +41,7 @@ local kinds = {
       redis.publish(payload.channel, json.encode(message))
     end
   end,
+  show = function(payload) show_news.tell(payload) end,
   mail = function(payload, row) mail_delivery.send(payload, row.id) end,
 }
 

@@ -1,7 +1,7 @@
 -- Pictures of what is live, from the key frames that nginx-rtmp records (media.keyframes): three
 -- widths of WebP, every half minute and soon after a start. <media.thumbs>/<slug>/<version>-<width>
 -- .webp, and the version in live:<slug>, so that a page names only pictures that are whole. Paid
--- rooms have none, and lose the ones they had.
+-- rooms and shows have none, and lose the ones they had.
 
 local config = require "runtime.config"
 local file = require "runtime.file"
@@ -14,6 +14,7 @@ local task = require "runtime.task"
 local WIDTHS = { 320, 640, 1280 }
 local EVERY_MS = 30000
 local LOOK = 1          -- seconds between looks at what is live
+local RECORDED_MS = 10000 -- at most that much picture is in one recorded file
 local KEEP = 2          -- versions; a page that is open still names the last one
 local FFMPEG_SECONDS = 20
 
@@ -65,6 +66,13 @@ function job.purge(slug)
   known[slug] = nil
   redis.eval("if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HDEL', KEYS[1], 'thumb') end",
     { "live:" .. slug }, {})
+end
+
+-- The recorder keeps two key frames in one file: both must be younger than the show that ended last.
+local function is_public(slug, show_at)
+  if show_at == 0 then return true end
+  local about = file.stat(config.get("media.keyframes") .. "/" .. slug .. ".flv")
+  return about ~= nil and about.modified > show_at + RECORDED_MS
 end
 
 -- One ffmpeg reads the last key frame once and writes all widths; names become visible when whole.
@@ -125,15 +133,15 @@ function job.step()
   for _, slug in ipairs(streaming.list()) do
     live[slug] = true
     local record = streaming.live(slug)
-    local rate = tonumber(redis.call("HGET", "p:model:" .. slug, "rate")) or 0
+    local said = redis.call("HMGET", "p:model:" .. slug, "rate", "show", "show_at")
     local state = state_of(slug)
-    if rate > 0 then
+    if (tonumber(said[1]) or 0) > 0 or (tonumber(said[2]) or 0) > 0 then
       if #state.versions > 0 then job.purge(slug) end
     elseif record and record.state == "live" then
       if record.broadcast ~= state.broadcast then -- a new show waits for no interval
         state.broadcast, state.due = record.broadcast, 0
       end
-      if task.monotonic_ms() >= state.due then refresh(slug, state) end
+      if task.monotonic_ms() >= state.due and is_public(slug, tonumber(said[3]) or 0) then refresh(slug, state) end
     end
   end
   for slug in pairs(known) do

@@ -46,7 +46,9 @@ function present.room(row, now, req)
     id = row.id, account_id = row.account_id, slug = row.slug, name = row.stage_name,
     title = row.title or "", bio = row.bio or "", tags = tags, card_tags = card_tags,
     rate = row.rate or 0, rate_text = present.credits(row.rate or 0, req.locale),
-    tips_offline = row.tips_offline,
+    tips_offline = row.tips_offline, away = row.away,
+    show_id = row.show_id, show_kind = row.show_kind or "public",
+    private_rate = row.private_rate, private_minimum = row.private_minimum,
     state = now.state, live = live, starting = now.state == "starting",
     watching = now.watching or 0, since = now.since or 0,
     hue = hue_of(row.slug), initials = initials_of(row.stage_name),
@@ -54,7 +56,7 @@ function present.room(row, now, req)
   room.description = room.title ~= "" and room.title
     or req.t("room.description", { name = room.name })
   -- A picture of a paid show is what people pay for.
-  if live and now.thumb and room.rate == 0 then
+  if live and now.thumb and room.rate == 0 and not room.show_id then
     room.thumb = ("/thumbs/%s/%s-640.webp"):format(row.slug, now.thumb)
   end
   return room

@@ -6,14 +6,15 @@ local format = require "footlight.format"
 local forms = require "site.forms"
 local live = require "site.live"
 local log = require "runtime.log"
+local access = require "site.show_access"
+local offers = require "site.show_offers"
 local present = require "site.present"
 local realtime = require "runtime.realtime"
 local rooms = require "store.rooms"
-local streaming = require "runtime.streaming"
+local shows = require "store.shows"
 
 local CREDIT = 1000000
 local HISTORY = 50
-local TICKET_SECONDS = 120 -- to begin watching in; a session may last longer
 local TOKEN_SECONDS = 900
 
 local tip_form = form.define {
@@ -65,17 +66,9 @@ end
 
 -- ---- tickets --------------------------------------------------------------------------------------
 
-local function ticket_for(req, room)
-  local payer = req.account
-  local paid = room.rate > 0 and not own(req, room)
-  return streaming.ticket {
-    account = payer and payer.id or 0, slug = room.slug, rate = paid and room.rate or 0,
-    policy = paid and "paid" or "free", expires = os.time() + TICKET_SECONDS,
-  }
-end
-
-local function note_of(req, room)
+local function note_of(req, room, found)
   local t = req.t
+  if found.kind == "out" or found.kind == "spy" then return t("room.note_show_" .. found.show.kind, { name = room.name }) end
   if room.starting then return t("room.note_starting", { name = room.name }) end
   if not room.live then return t("room.note_offline", { name = room.name }) end
   if room.state == "grace" then return t("room.note_grace") end
@@ -152,14 +145,24 @@ local function send_tip(req)
   return req:redirect("/r/" .. room.slug)
 end
 
+-- Chat everywhere; the meter of a show is its participants' and the model's.
+local function caps_of(account)
+  local caps = { "chat:*" }
+  for _, id in ipairs(shows.heard_by(account.id)) do caps[#caps + 1] = "show:" .. id end
+  return caps
+end
+
 return function(site)
   site:get("/r/:slug", { name = "room" }, function(req)
     local room = room_of(req)
     local history, position = chat_of(room.slug, req)
-    local playable = room.live and (room.rate == 0 or own(req, room))
+    local found = access.of(req, room)
+    local watching = found.kind == "in" or found.kind == "own"
+    local playable = room.live and (watching or found.kind == "public" and (room.rate == 0 or found.own))
     return req:render("site/room", {
       room = room, own_room = own(req, room), history = history, position = position,
-      note = note_of(req, room), ticket = playable and ticket_for(req, room) or nil,
+      note = note_of(req, room, found), ticket = playable and access.ticket(req, room, found) or nil,
+      show = offers.of(req, room, found), public_now = found.kind == "public",
       tip_form = forms.fresh(), tip_key = crypto.random_token(18),
     })
   end)
@@ -178,7 +181,11 @@ return function(site)
     if not room.live then
       return refuse(409, t("room.note_offline", { name = room.name }))
     end
-    if room.rate > 0 and not own(req, room) then
+    local found = access.of(req, room)
+    if found.kind == "out" or found.kind == "spy" then
+      return refuse(409, t("room.note_show_" .. found.show.kind, { name = room.name }))
+    end
+    if found.kind == "public" and room.rate > 0 and not found.own then
       if not req.account then
         return refuse(403, t("room.note_paid_guest", { rate = room.rate_text }))
       end
@@ -191,7 +198,7 @@ return function(site)
       end
     end
     if not req:wants_json() then return req:redirect("/r/" .. room.slug) end
-    return req:json_response { ok = true, ticket = ticket_for(req, room) }
+    return req:json_response { ok = true, ticket = access.ticket(req, room, found) }
   end)
 
   -- What a page shows to the realtime service as its visitor; asked for again before it expires.
@@ -202,7 +209,7 @@ return function(site)
     local token = realtime.token {
       account = account and account.id or 0, name = account and account.name or nil,
       role = account and account.role or nil, session = req.session and tostring(req.session.id) or nil,
-      caps = account and { "chat:*" } or nil, seconds = TOKEN_SECONDS,
+      caps = account and caps_of(account) or nil, seconds = TOKEN_SECONDS,
     }
     return req:json_response { token = token, seconds = TOKEN_SECONDS }
   end)

@@ -187,8 +187,12 @@ end
 -- docs/house.md. keys: { { hash, in_force } … }, revoked ones too.
 function models.projection(id)
   local row = db.one([[
-    SELECT m.id, m.account_id, m.slug, m.stage_name, m.state, m.state_version, s.rate, s.version
-    FROM model_profiles m JOIN room_settings s ON s.model_id = m.id WHERE m.id = ?]], id)
+    SELECT m.id, m.account_id, m.slug, m.stage_name, m.state, m.state_version, s.rate, s.version, s.away,
+      CAST(COALESCE(h.id, 0) AS INTEGER) AS show_id, COALESCE(h.kind, 'public') AS show_kind,
+      (SELECT CAST(COALESCE(UNIX_TIMESTAMP(MAX(e.stage_at)), 0) * 1000 AS INTEGER) FROM shows e
+        WHERE e.model_id = m.id) AS show_at
+    FROM model_profiles m JOIN room_settings s ON s.model_id = m.id LEFT JOIN shows h ON h.on_stage = m.id
+    WHERE m.id = ?]], id)
   if not row then return nil end
   row.keys = db.rows([[
     SELECT key_hash AS hash, revoked_at IS NULL AS in_force FROM stream_keys

@@ -21,7 +21,7 @@ local function nudge_after(tx)
 end
 
 --- add(kind, payload [, tx]) → id. Kinds: "projection" { account = id } or { model = id }, "order"
--- { channel =, message = }, "mail" { to, from, subject, text, html }.
+-- { channel =, message = }, "show" { show = id } or { model = id }, "mail" { to, from, subject, text, html }.
 function outbox.add(kind, payload, tx)
   local _, id = (tx or db).exec("INSERT INTO outbox (kind, payload) VALUES (?, ?)", kind,
     json.encode(payload))

@@ -9,10 +9,11 @@ local LISTED = 2000 -- rooms on one list; beyond it search finds them
 
 local columns = [[
   SELECT m.id, m.account_id, m.slug, m.stage_name, m.bio, m.languages, m.state, m.created_at, s.title,
-    s.rate, s.private_rate, s.private_minimum, s.tips_offline, s.version,
+    s.rate, s.private_rate, s.private_minimum, s.spy_rate, s.group_rate, s.group_minimum, s.group_size, s.away,
+    s.tips_offline, s.version, h.id AS show_id, h.kind AS show_kind,
     (SELECT GROUP_CONCAT(t.name ORDER BY t.name SEPARATOR ',') FROM room_tags r
       JOIN tags t ON t.id = r.tag_id WHERE r.model_id = m.id) AS tags
-  FROM model_profiles m JOIN room_settings s ON s.model_id = m.id ]]
+  FROM model_profiles m JOIN room_settings s ON s.model_id = m.id LEFT JOIN shows h ON h.on_stage = m.id ]]
 
 local function finish(row)
   if not row then return nil end
@@ -20,6 +21,7 @@ local function finish(row)
   for tag in (row.tags or ""):gmatch("[^,]+") do tags[#tags + 1] = tag end
   row.tags = tags
   row.tips_offline = row.tips_offline == 1
+  row.away = row.away == 1
   return row
 end
 

@@ -7,7 +7,8 @@ local streaming = {}
 ---@field account? integer 0 or nothing: a guest, who cannot pay
 ---@field rate? integer micro-credits a minute
 ---@field limit? integer seconds that a session may last; 0: no limit
----@field policy? "preview"|"free"|"paid" paid if there is a rate, else free
+---@field free? integer seconds at the start that are paid otherwise (a show's minimum)
+---@field policy? "preview"|"free"|"paid"|"private"|"group"|"spy"|"ticket" paid if there is a rate, else free
 ---@field show? integer the private or group show that it belongs to
 ---@field ttl? integer seconds until it is too late to begin (300)
 ---@field expires? integer the same as a time, seconds since 1970
@@ -61,6 +62,13 @@ function streaming.cut(sid, reason) end
 ---@param reason? string
 ---@return integer
 function streaming.kick(account, reason) end
+
+--- Says whose a stream is: viewers whose tickets are for another show are cut. The projection must say so first.
+---@param slug string
+---@param show integer 0: everybody's
+---@param reason? string
+---@return integer
+function streaming.show(slug, show, reason) end
 
 --- Makes a ticket worthless, and ends the session that began with it.
 ---@param ticket string

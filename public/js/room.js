@@ -3,6 +3,7 @@ import { startChat } from "./chat.js";
 import { send } from "./forms.js";
 import { createPlayer } from "./player.js";
 import { followBalance, session } from "./session.js";
+import { countdowns, followShows, showMeter } from "./show.js";
 
 const root = document.querySelector("[data-room]");
 const strings = document.querySelector("[data-strings]").dataset;
@@ -15,6 +16,7 @@ const watchForm = box.querySelector("[data-watch-form]");
 const meter = root.querySelector("[data-meter]");
 const slug = root.dataset.room;
 const rate = Number(box.dataset.rate);
+const inShow = box.dataset.inShow !== undefined;
 let player = null;
 let state = root.dataset.state;
 let stopped = false; // by the viewer, or because the credits ran out
@@ -43,8 +45,8 @@ function play(ticket) {
   player?.destroy();
   stopped = false;
   video.controls = true;
-  box.classList.toggle("metered", rate > 0 && !box.dataset.ticket);
-  meter.hidden = !(rate > 0 && watchForm);
+  box.classList.toggle("metered", inShow || (rate > 0 && !box.dataset.ticket));
+  meter.hidden = !(rate > 0 && watchForm) || inShow;
   player = createPlayer(video, {
     ticket, mpegts: box.dataset.mpegts, hls: box.dataset.hls, hlsWorker: box.dataset.hlsWorker,
     onPlaying: () => say(""),
@@ -106,7 +108,15 @@ function describe() {
 }
 
 function onStatus(message) {
-  if (message.type !== "status" || message.state === state) return;
+  if (message.type !== "status") return;
+  // Another show, or none: who may watch what, and for how much, is the server's to say.
+  if ((message.show ?? root.dataset.showState) !== root.dataset.showState ||
+      String(message.away ?? root.dataset.away) !== root.dataset.away) {
+    player?.destroy();
+    setTimeout(() => location.reload(), Math.random() * 700);
+    return;
+  }
+  if (message.state === state) return;
   const before = state;
   state = message.state;
   if (state === "offline") {
@@ -160,6 +170,9 @@ startChat(slug, strings, {
   },
 });
 session().subscribe(`status:${slug}`, onStatus);
+followShows(root.querySelector("[data-chat]").dataset.me, slug);
+showMeter(root, strings);
+countdowns(root, strings.seconds);
 followBalance((balance) => {
   if (!player || rate === 0 || meter.hidden) return;
   const seconds = Math.floor(((balance.paid + balance.bonus + balance.held) / rate) * 60);

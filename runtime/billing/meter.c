@@ -311,6 +311,10 @@ void meter_begin_close(struct meter *meter, uint64_t ends_at, const char *reason
     meter->ends_at = ends_at;
     if (reason != meter->close_reason) {
         snprintf(meter->close_reason, sizeof meter->close_reason, "%.30s", reason ? reason : "");
+        // People give reasons in sentences; the ledger keeps a word.
+        for (char *at = meter->close_reason; *at; at++) {
+            if (*at < 'a' || *at > 'z') *at = '_';
+        }
     }
     if (meter->state == METER_OPENING) {
         meter->close_asked = true;

@@ -54,6 +54,7 @@ static int streaming_ticket(lua_State *L) {
         .account = field(L, "account", 0),
         .rate = field(L, "rate", 0),
         .limit = (uint32_t)field(L, "limit", 0),
+        .free = (uint32_t)field(L, "free", 0),
         .show = (uint64_t)field(L, "show", 0),
         .expires = field(L, "expires", clock_wall_s() + field(L, "ttl", DEFAULT_TTL_S)),
     };
@@ -62,7 +63,7 @@ static int streaming_ticket(lua_State *L) {
     if (!slug_valid(slug)) return luaL_error(L, "slug is not one");
     memcpy(ticket.slug, slug.data, slug.size);
     if (!ticket_policy_of(slice_of(policy), &ticket.policy) || ticket.policy == TICKET_INTERNAL) {
-        return luaL_error(L, "policy is not preview, free or paid");
+        return luaL_error(L, "policy is not one that a ticket may have");
     }
     if (ticket.rate > 0 && ticket.account == 0) return luaL_error(L, "a guest cannot pay");
     ticket_key(L, key);
@@ -122,9 +123,10 @@ static int streaming_read_ticket(lua_State *L) {
         const char *name;
         int64_t value;
     } integers[] = {{"account", ticket.account}, {"rate", ticket.rate},
-                    {"limit", ticket.limit},     {"show", (int64_t)ticket.show},
+                    {"limit", ticket.limit},     {"free", ticket.free},
+                    {"show", (int64_t)ticket.show},
                     {"expires", ticket.expires}};
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
         lua_pushinteger(L, integers[i].value);
         lua_setfield(L, -2, integers[i].name);
@@ -313,6 +315,21 @@ static int streaming_kick(lua_State *L) {
     return send_order(L, "streaming.kick", &json, NULL);
 }
 
+// streaming.show(slug, show, reason): the stream is for the tickets of that show alone; 0: public again
+static int streaming_show(lua_State *L) {
+    const char *slug = luaL_checkstring(L, 1), *reason = luaL_optstring(L, 3, "");
+    lua_Integer show = luaL_checkinteger(L, 2);
+    struct buffer json = {0};
+    redis_of(L);
+    if (!slug_valid(slice_of(slug))) return luaL_error(L, "slug is not one");
+    if (show < 0) return luaL_error(L, "a show has a number");
+    buffer_printf(&json, "{\"do\":\"show\",\"show\":%lld", (long long)show);
+    member(&json, "slug", slug);
+    member(&json, "reason", reason);
+    buffer_append_char(&json, '}');
+    return send_order(L, "streaming.show", &json, NULL);
+}
+
 // streaming.revoke(ticket, reason): a ticket that nobody may begin with any more, and its session
 static int streaming_revoke(lua_State *L) {
     size_t size;
@@ -369,7 +386,8 @@ int lua_open_streaming(lua_State *L) {
         {"list", streaming_list},           {"drop", streaming_drop},
         {"cut", streaming_cut},             {"kick", streaming_kick},
         {"revoke", streaming_revoke},       {"addresses", streaming_addresses},
-        {"key_hash", streaming_key_hash},   {NULL, NULL}};
+        {"key_hash", streaming_key_hash},   {"show", streaming_show},
+        {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -19,6 +19,7 @@ struct admission {
     int waiting;
     bool failed, approved, live, barred, revoked;
     int64_t rate; ///< of the room
+    uint64_t show; ///< that has the stream to itself; 0: it is public
 };
 
 static void finish(struct admission *admission, int status, const char *reason) {
@@ -85,6 +86,8 @@ static void on_cut(void *context, struct slice sid, const char *reason) {
 static void on_closed(void *context, struct slice sid, int64_t price) {
     struct session *session = context;
     session->meter = NULL;
+    session->price = price;
+    visibility_note(session);
     log_info("streaming.metered", LOG_SLICE("session", sid), LOG_TEXT("slug", session->slug),
              LOG_INT("account", session->account), LOG_INT("price", price));
 }
@@ -119,6 +122,7 @@ static void open_meter(struct admission *admission) {
         .account = ticket->account,
         .rate = ticket->rate,
         .limit_s = limit,
+        .free_s = ticket->free,
         .payee = session->model,
     };
     struct meter_callbacks callbacks;
@@ -231,6 +235,8 @@ static void decide(struct admission *admission) {
         finish(admission, 503, "redis is away");
     } else if (!admission->approved) {
         finish(admission, 403, "the model is not approved");
+    } else if (!session->ours && ticket->show != admission->show) {
+        finish(admission, 403, admission->show ? "in a show" : "the show is over");
     } else if (!admission->live) {
         finish(admission, 404, "not live");
     } else if (admission->revoked) {
@@ -255,10 +261,12 @@ static void on_part(void *context, const redisReply *reply, const char *error) {
     } else {
         switch (part->index) {
         case PART_MODEL:
-            if (!reply_array(reply, error, 3)) break;
+            if (!reply_array(reply, error, 5)) break;
             admission->approved = slice_equal(reply_text(reply->element[1]), SLICE("approved"));
             admission->session->model = reply_integer(reply->element[0]);
             admission->rate = reply_integer(reply->element[2]);
+            admission->show = (uint64_t)reply_integer(reply->element[3]);
+            admission->session->show_at = reply_integer(reply->element[4]);
             break;
         case PART_LIVE:
             // Not while it starts or in the grace: nginx would answer that there is no stream, and
@@ -296,8 +304,8 @@ void admission_ask(struct session *session,
         admission->parts[i].admission = admission;
         admission->parts[i].index = i;
     }
-    redis_format(redis, on_part, &admission->parts[PART_MODEL], "HMGET p:model:%s id state rate",
-                 session->slug);
+    redis_format(redis, on_part, &admission->parts[PART_MODEL],
+                 "HMGET p:model:%s id state rate show show_at", session->slug);
     redis_format(redis, on_part, &admission->parts[PART_LIVE], "HGET live:%s state",
                  session->slug);
     redis_format(redis, on_part, &admission->parts[PART_ACCOUNT], "HGET p:account:%lld state",

@@ -4,8 +4,8 @@
 
 // Sessions outlive this process: nginx holds the connections, the supervisor holds the socket that
 // its hooks come in by. So each session is also written down, in hooks:s:<boot>, field = client
-// number, value = "<kind> <slug> <model> <account> <started ms> <rate> <limit> <policy> <nonce>". A
-// new process reads them before it answers its first hook.
+// number, value = "<kind> <slug> <model> <account> <started ms> <rate> <limit> <policy> <nonce> <show>".
+// A new process reads them before it answers its first hook.
 
 enum { KEEP_SECONDS = 172800, AGAIN_MS = 250 };
 
@@ -16,10 +16,11 @@ void adopt_save(struct session *session) {
     struct redis_client *redis = session->streaming->options.redis;
     char value[256];
     const struct ticket *ticket = &session->ticket;
-    snprintf(value, sizeof value, "%c %s %lld %lld %lld %lld %u %d %s", kinds[session->kind],
+    snprintf(value, sizeof value, "%c %s %lld %lld %lld %lld %u %d %s %llu", kinds[session->kind],
              session->slug, (long long)session->model, (long long)session->account,
              (long long)session->started_ms, (long long)ticket->rate, ticket->limit,
-             ticket->policy, ticket->nonce[0] ? ticket->nonce : "-");
+             ticket->policy, ticket->nonce[0] ? ticket->nonce : "-",
+             (unsigned long long)ticket->show);
     redis_format(redis, NULL, NULL, "HSET hooks:s:%s %llu %s", session->boot,
                  (unsigned long long)session->client, value);
     redis_format(redis, NULL, NULL, "EXPIRE hooks:s:%s %d", session->boot, KEEP_SECONDS);
@@ -43,7 +44,7 @@ struct adoption {
 };
 
 static void take_session(struct streaming *streaming, struct slice client, struct slice value) {
-    struct slice word[9], rest = value;
+    struct slice word[9], show, rest = value;
     char id[SESSION_ID_SIZE];
     uint64_t number;
     for (int i = 0; i < 9; i++) {
@@ -59,6 +60,8 @@ static void take_session(struct streaming *streaming, struct slice client, struc
                              : word[0].data[0] == 'r' ? SESSION_RELAY
                                                       : SESSION_PLAYER;
     int64_t started = 0, limit = 0, policy = 0;
+    uint64_t show_id = 0; // not there: written by a release that had none
+    if (rest.data && slice_next(&rest, ' ', &show)) slice_to_u64(show, &show_id);
     struct session *session = session_new(streaming, kind, slice_of(id));
     memcpy(session->slug, word[1].data, word[1].size);
     slice_to_i64(word[2], &session->model);
@@ -71,6 +74,7 @@ static void take_session(struct streaming *streaming, struct slice client, struc
     session->ticket.limit = (uint32_t)limit;
     session->ticket.policy = (enum ticket_policy)policy;
     session->ticket.account = session->account;
+    session->ticket.show = show_id;
     session->ours = policy == TICKET_INTERNAL;
     memcpy(session->ticket.slug, word[1].data, word[1].size);
     if (!slice_equal(word[8], SLICE("-"))) memcpy(session->ticket.nonce, word[8].data, word[8].size);

@@ -46,6 +46,13 @@ void streaming_order(struct streaming *streaming, struct slice json) {
         return;
     }
     unsigned count = 0;
+    if (strcmp(order.verb, "show") == 0) {
+        count = visibility_apply(streaming, slice_of(order.slug), (uint64_t)order.show,
+                                 order.reason[0] ? order.reason : "show");
+        log_info("streaming.order", LOG_TEXT("do", order.verb), LOG_TEXT("slug", order.slug),
+                 LOG_INT("show", order.show), LOG_INT("sessions", count));
+        return;
+    }
     bool over = strcmp(order.verb, "end") == 0;
     list_each(&streaming->list, node) {
         struct session *session = container_of(node, struct session, link);

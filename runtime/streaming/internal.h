@@ -59,6 +59,9 @@ struct session {
     bool once;              ///< publisher: came by a one-time name, from a browser
     char key[65];           ///< publisher: SHA-256 of its stream key, "" when adopted
     struct ticket ticket;
+    int64_t show_at;        ///< ms: since when the stream has belonged to the ticket's show, or to all
+    int64_t ended_ms;       ///< wall clock
+    int64_t price;          ///< that its meter came to, -1: not known
     struct meter *meter;
     struct admission *admission;  ///< under way
     struct publish *publish;      ///< under way
@@ -110,6 +113,7 @@ struct streaming {
     bool stat_late;                ///< this process stood still meanwhile
     struct list samples;  ///< who waits for the next page of /stat
     struct timer stat_timer;
+    struct timer visibility; ///< the next look at shows
     struct list calls;    ///< control requests under way
     struct list ingests;  ///< broadcasts from browsers (media)
     size_t ingest_count;
@@ -215,6 +219,15 @@ void sweep_soon(struct streaming *streaming); ///< a stream is starting: look of
 void sweep_sample(struct session *asker, uint64_t client,
                   void (*done)(struct session *asker, bool answered, bool found,
                                uint64_t timestamp));
+
+// visibility.c
+void visibility_start(struct streaming *streaming);
+void visibility_stop(struct streaming *streaming);
+/// Writes down that a show's session is watching, or that it has ended.
+void visibility_note(struct session *session);
+/// Cuts the viewers of a stream whose tickets are for another show than `show` (0: for everybody).
+unsigned visibility_apply(struct streaming *streaming, struct slice slug, uint64_t show,
+                          const char *reason);
 
 // viewers.c, relay.c
 void viewers_free(struct streaming *streaming);

@@ -71,6 +71,7 @@ static bool read_member(struct cursor *c, struct order *order) {
     struct slice word;
     if (!read_word(c, &word)) return false;
     if (strcmp(name, "account") == 0) return slice_to_i64(word, &order->account);
+    if (strcmp(name, "show") == 0) return slice_to_i64(word, &order->show) && order->show >= 0;
     return true;
 }
 

@@ -8,6 +8,10 @@ struct playlist_options {
     struct slice slug;
     const char *segment_secret;
     int64_t now; ///< seconds; the links are the same for all viewers within half a minute
+    /// Segments that began before this moment (ms, by their files in `folder`) belong to a show that is
+    /// over, or to nobody who may see it: they are left out. 0: all are good.
+    int64_t since_ms;
+    const char *folder;
 };
 
 /// Appends the rewritten playlist. *target is its target duration in seconds. False if the text is

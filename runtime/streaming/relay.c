@@ -37,6 +37,7 @@ struct relay {
     struct packet *gop;
     unsigned gop_count;
     size_t gop_bytes;
+    int64_t gop_ms; ///< wall clock: when its key frame came
     bool has_gop, audio, video, ready;
     bool first_audio, first_key;
     uint32_t audio_time, key_time;
@@ -132,6 +133,13 @@ static void begin(struct feed *feed) {
     for (unsigned i = 0; i < relay->gop_count; i++) put_packet(feed, &relay->gop[i]);
     feed->progress = loop_now(relay->streaming->loop);
     session_alive(feed->session);
+}
+
+/// Frames from before the stream came to its viewer (the end of a show that is over) are not for it:
+/// it waits for the next key frame.
+static bool may_begin(const struct feed *feed) {
+    const struct relay *relay = feed->relay;
+    return relay->ready && relay->gop_count > 0 && relay->gop_ms >= feed->session->show_at;
 }
 
 static void finish(struct feed *feed) {
@@ -242,6 +250,7 @@ static void cache(struct relay *relay, const struct packet *packet) {
     if (key) {
         clear_gop(relay);
         relay->has_gop = true;
+        relay->gop_ms = clock_wall_ms();
     }
     if (!relay->has_gop && relay->video) return;
     if (relay->gop_count == GOP_PACKETS || relay->gop_bytes > GOP_BYTES) {
@@ -307,10 +316,10 @@ static void on_media(void *context, const struct rtmp_message *message) {
         cache(relay, &packet);
         look(relay, message->timestamp);
     }
-    if (relay->ready && relay->gop_count > 0) {
+    if (relay->ready) {
         list_each(&relay->feeds, node) {
             struct feed *feed = container_of(node, struct feed, link);
-            if (!feed->started && !feed->over) begin(feed);
+            if (!feed->started && !feed->over && may_begin(feed)) begin(feed);
         }
     }
     chunk_release(packet.frame);
@@ -396,7 +405,7 @@ struct feed *feed_open(struct session *session, struct http_request *request,
     feed->relay = relay;
     loop_timer_stop(streaming->loop, &relay->idle);
     list_push_back(&relay->feeds, &feed->link);
-    if (relay->ready && relay->gop_count > 0) begin(feed);
+    if (may_begin(feed)) begin(feed);
     return feed;
 }
 

@@ -63,6 +63,7 @@ void session_init(struct session *session, struct streaming *streaming, enum ses
         slice_to_u64(slice_sub(id, colon + 1, id.size), &session->client);
     }
     session->started_ms = clock_wall_ms();
+    session->price = -1;
     session->seen = session->progress = loop_now(streaming->loop);
     timer_init(&session->timer, on_timer);
     list_push_back(&streaming->list, &session->link);
@@ -85,6 +86,7 @@ void session_opened(struct session *session) {
     session->opened = loop_now(session->streaming->loop);
     session->streaming->open++;
     metric_add(session->streaming->accepted, 1);
+    visibility_note(session);
 }
 
 void session_alive(struct session *session) {
@@ -135,8 +137,11 @@ void session_ended(struct session *session, int64_t end_ms, const char *reason) 
     }
     session->state = SESSION_ENDED;
     streaming->open--;
+    session->ended_ms = end_ms > 0 ? end_ms : clock_wall_ms();
     if (session->meter) meter_close(session->meter, end_ms, session->cut ? session->reason : reason);
     if (session->kind != SESSION_WEB) adopt_forget(session);
+    if (!session->cut) snprintf(session->reason, sizeof session->reason, "%s", reason);
+    visibility_note(session);
     log_info("streaming.ended", LOG_TEXT("session", session->id), LOG_TEXT("slug", session->slug),
              LOG_TEXT("reason", session->cut ? session->reason : reason));
     loop_timer_start(streaming->loop, &session->timer, TOMBSTONE_MS);

@@ -118,6 +118,7 @@ struct streaming *streaming_new(struct loop *loop, const struct streaming_option
     list_init(&streaming->calls);
     list_init(&streaming->samples);
     timer_init(&streaming->stat_timer, NULL);
+    visibility_start(streaming);
 
     bool hooks = options->service == STREAMING_HOOKS;
     streaming->accepted = metrics_counter("footlight_streaming_accepted_total",
@@ -169,6 +170,7 @@ void streaming_free(struct streaming *streaming, void (*done)(void *context), vo
     relays_free(streaming);
     ingests_free(streaming);
     sweep_free(streaming);
+    visibility_stop(streaming);
     adopt_abandon(streaming);
     sessions_free(streaming);
     shows_free(streaming);

@@ -3,16 +3,18 @@
 #include "base/escape.h"
 #include "base/random.h"
 
-// version 1 | policy 1 | limit 4 | expires 4 | account 8 | rate 8 | show 8 | nonce 12 | slug | MAC 16
-enum { VERSION = 1, NONCE = 12, MAC = 16, HEAD = 1 + 1 + 4 + 4 + 8 + 8 + 8 + NONCE };
+// version 1 | policy 1 | limit 4 | free 4 | expires 4 | account 8 | rate 8 | show 8 | nonce 12 | slug | MAC 16
+enum { VERSION = 2, NONCE = 12, MAC = 16, HEAD = 1 + 1 + 4 + 4 + 4 + 8 + 8 + 8 + NONCE };
 _Static_assert((HEAD + SLUG_LIMIT + MAC + 2) / 3 * 4 <= TICKET_TEXT_LIMIT, "tickets fit their limit");
 
-static const char *const names[] = {"preview", "free", "paid", "internal"};
+static const char *const names[] = {"preview", "free", "paid", "internal",
+                                    "private", "group", "spy", "ticket"};
+enum { LAST_POLICY = TICKET_TICKET };
 
 const char *ticket_policy_name(enum ticket_policy policy) { return names[policy]; }
 
 bool ticket_policy_of(struct slice name, enum ticket_policy *policy) {
-    for (int i = 0; i <= TICKET_INTERNAL; i++) {
+    for (int i = 0; i <= LAST_POLICY; i++) {
         if (slice_equal(name, slice_of(names[i]))) {
             *policy = (enum ticket_policy)i;
             return true;
@@ -48,6 +50,7 @@ bool ticket_make(struct buffer *out, struct ticket *ticket,
     at = put(at, VERSION, 1);
     at = put(at, ticket->policy, 1);
     at = put(at, ticket->limit, 4);
+    at = put(at, ticket->free, 4);
     at = put(at, (uint64_t)ticket->expires, 4);
     at = put(at, (uint64_t)ticket->account, 8);
     at = put(at, (uint64_t)ticket->rate, 8);
@@ -74,7 +77,7 @@ const char *ticket_read(struct ticket *ticket, struct slice text,
         sodium_base642bin(bytes, sizeof bytes, text.data, text.size, NULL, &size, &end,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         end != text.data + text.size || size < HEAD + 1 + MAC ||
-        size > HEAD + SLUG_LIMIT + MAC || bytes[0] != VERSION || bytes[1] > TICKET_INTERNAL) {
+        size > HEAD + SLUG_LIMIT + MAC || bytes[0] != VERSION || bytes[1] > LAST_POLICY) {
         return "malformed";
     }
     crypto_generichash(mac, MAC, bytes, size - MAC, key, TICKET_KEY_SIZE);
@@ -83,6 +86,7 @@ const char *ticket_read(struct ticket *ticket, struct slice text,
     const unsigned char *at = bytes + 1;
     ticket->policy = (enum ticket_policy)take(&at, 1);
     ticket->limit = (uint32_t)take(&at, 4);
+    ticket->free = (uint32_t)take(&at, 4);
     ticket->expires = (int64_t)take(&at, 4);
     ticket->account = (int64_t)take(&at, 8);
     ticket->rate = (int64_t)take(&at, 8);

@@ -12,6 +12,10 @@ enum ticket_policy {
     TICKET_FREE,
     TICKET_PAID,
     TICKET_INTERNAL, ///< our own pull from nginx; accepted from this host only
+    TICKET_PRIVATE,  ///< the four that belong to a show, and are good while it runs
+    TICKET_GROUP,
+    TICKET_SPY,
+    TICKET_TICKET,
 };
 
 enum {
@@ -24,6 +28,7 @@ struct ticket {
     int64_t account; ///< 0: a guest
     int64_t rate;    ///< micro-credits a minute, 0: free
     uint32_t limit;  ///< seconds, 0: none
+    uint32_t free;   ///< seconds at the start that are paid otherwise (a show's minimum)
     enum ticket_policy policy;
     uint64_t show;   ///< the private, group or ticket show that it belongs to; 0: the public room
     int64_t expires; ///< seconds since 1970; to begin watching, not to go on

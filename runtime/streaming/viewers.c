@@ -20,6 +20,7 @@ enum {
     FILE_LIMIT = 64 * 1024,
     CACHE_MS = 200,   ///< a playlist is read at most this often for all its viewers
     PLACES = 8,
+    CHANGE_MS = 300 * 1000, ///< segments older than this are in no playlist
     ASKS = 16,        ///< requests of one ticket that wait for its admission
 };
 
@@ -47,6 +48,7 @@ struct viewer {
 struct cached_playlist {
     struct buffer text; ///< rewritten; empty: none
     uint64_t read_at;
+    int64_t since_ms; ///< when the stream came to those who watch it now
     unsigned target;
 };
 
@@ -71,20 +73,30 @@ static bool read_file(struct buffer *out, const char *path, int64_t *changed_s) 
     return sound && out->size > 0;
 }
 
-static struct cached_playlist *playlist_of(struct streaming *streaming, const char *slug) {
+static struct cached_playlist *playlist_of(struct viewer *viewer) {
+    struct streaming *streaming = viewer->session.streaming;
+    const char *slug = viewer->session.slug;
     struct cached_playlist *cached = hash_get(&streaming->playlists, slice_of(slug));
     uint64_t now = loop_now(streaming->loop);
-    if (cached && now - cached->read_at < CACHE_MS) return cached;
+    if (cached && now - cached->read_at < CACHE_MS &&
+        cached->since_ms >= viewer->session.show_at) {
+        return cached;
+    }
     if (!cached) {
         cached = memory_zero(1, sizeof *cached);
         hash_put(&streaming->playlists, slice_of(slug), cached);
     }
-    char path[512];
+    char path[512], folder[512];
     struct buffer raw = {0};
     int64_t changed = 0, seconds = clock_wall_s();
     struct playlist_options options = {
-        slice_of(slug), streaming->options.segment_secret, seconds};
+        .slug = slice_of(slug), .segment_secret = streaming->options.segment_secret, .now = seconds,
+        .folder = folder};
+    // Whoever may watch now was let in after the last change: theirs is the newest.
+    if (cached->since_ms < viewer->session.show_at) cached->since_ms = viewer->session.show_at;
+    if (clock_wall_ms() - cached->since_ms < CHANGE_MS) options.since_ms = cached->since_ms;
     cached->read_at = now;
+    snprintf(folder, sizeof folder, "%s/%s", streaming->options.hls, slug);
     snprintf(path, sizeof path, "%s/%s/index.m3u8", streaming->options.hls, slug);
     bool found = read_file(&raw, path, &changed);
     struct buffer fresh = {0};
@@ -103,7 +115,7 @@ static struct cached_playlist *playlist_of(struct streaming *streaming, const ch
 
 static void serve_playlist(struct viewer *viewer, struct http_request *request) {
     struct streaming *streaming = viewer->session.streaming;
-    struct cached_playlist *cached = playlist_of(streaming, viewer->session.slug);
+    struct cached_playlist *cached = playlist_of(viewer);
     http_response_header(request, SLICE("Cache-Control"), SLICE("no-store"));
     if (cached->text.size == 0) {
         // The first segment takes its length to be written; the player asks again.

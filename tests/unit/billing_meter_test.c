@@ -173,6 +173,20 @@ static void closing_early_returns_what_was_reserved(void **state) {
     assert_true(owner.price <= CREDIT);
 }
 
+static void any_text_may_be_the_reason_of_a_close(void **state) {
+    (void)state;
+    credit(7, "a", 30 * CREDIT);
+    struct owner owner = {0};
+    struct meter_callbacks calls = callbacks(&owner);
+    struct meter_terms terms = terms_of("b:1");
+    struct meter *meter = meter_open(billing, &terms, &calls);
+    wait_for(&owner.opened);
+    meter_close(meter, 0, "Taken down (2nd time), by staff");
+    wait_for(&owner.closed);
+    assert_true(owner.price >= 0); // -1: it was left to the sweeper
+    assert_int_equal(balance_of(7).held, 0);
+}
+
 static void without_credits_or_with_a_used_sid_nothing_opens(void **state) {
     (void)state;
     struct owner owner = {0};
@@ -441,6 +455,7 @@ int main(void) {
         TEST(no_time_passes_in_a_pause),
         TEST(granted_seconds_come_before_credits_and_a_day_has_an_end),
         TEST(closing_early_returns_what_was_reserved),
+        TEST(any_text_may_be_the_reason_of_a_close),
         TEST(without_credits_or_with_a_used_sid_nothing_opens),
         TEST(a_silent_viewer_is_charged_to_the_last_evidence_only),
         TEST(a_top_up_before_the_end_goes_on_seamlessly),

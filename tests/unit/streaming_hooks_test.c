@@ -512,6 +512,69 @@ static void nobody_plays_what_is_not_live_or_may_not_be_seen(void **state) {
     assert_int_equal(play(12, play_rest("luna", 7, 0, 60)), 403); // a free ticket, a paid room
 }
 
+static const char *show_rest(uint64_t show, int64_t account) {
+    static char rest[640];
+    struct buffer text = {0};
+    struct ticket ticket = {.account = account, .policy = TICKET_PRIVATE, .show = show,
+                            .expires = clock_wall_s() + 60, .slug = "luna"};
+    assert_true(ticket_make(&text, &ticket, key));
+    snprintf(rest, sizeof rest, "call=play&name=luna&start=0&duration=0&reset=0&t=%s",
+             buffer_text(&text));
+    buffer_free(&text);
+    return rest;
+}
+
+static void a_show_has_the_stream_to_itself(void **state) {
+    (void)state;
+    char before[640];
+    go_live();
+    snprintf(before, sizeof before, "%s", play_rest("luna", 7, 0, 60)); // bought before, used after
+    assert_int_equal(play(9, show_rest(9, 7)), 403);
+    REDIS("HSET p:model:luna show 9 show_kind private show_at 1");
+    assert_int_equal(play(10, before), 403);
+    assert_int_equal(play(11, play_rest("luna", 7, 0, 60)), 403);
+    assert_int_equal(play(12, show_rest(8, 7)), 403);
+    assert_int_equal(play(13, show_rest(9, 7)), 200);
+    REDIS("HSET p:model:luna show 0");
+    assert_int_equal(play(14, show_rest(9, 7)), 403); // it is over
+    assert_int_equal(play(15, play_rest("luna", 7, 0, 60)), 200);
+}
+
+static void a_show_cuts_whom_it_does_not_know_and_lets_go_when_it_is_over(void **state) {
+    (void)state;
+    go_live();
+    assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
+    REDIS("HSET p:model:luna show 9");
+    assert_int_equal(play(11, show_rest(9, 7)), 200);
+    streaming_order(streaming, SLICE("{\"do\":\"show\",\"slug\":\"nova\",\"show\":9}"));
+    assert_int_equal(hook("update", "live", 10, "call=update_play&time=7&timestamp=1&name=luna"), 200);
+    streaming_order(streaming, SLICE("{\"do\":\"show\",\"slug\":\"luna\",\"show\":9}"));
+    assert_int_equal(hook("update", "live", 10, "call=update_play&time=7&timestamp=1&name=luna"), 403);
+    assert_int_equal(hook("update", "live", 11, "call=update_play&time=7&timestamp=1&name=luna"), 200);
+    assert_int_equal(dropped[0], 10);
+    // Its publisher is nobody's viewer.
+    assert_int_equal(hook("update", "publish", 1, "call=update_publish&time=7&timestamp=5&name=LUNAKEY-1"),
+                     200);
+    REDIS("HSET p:model:luna show 0");
+    streaming_order(streaming, SLICE("{\"do\":\"show\",\"slug\":\"luna\",\"show\":0}"));
+    assert_int_equal(hook("update", "live", 11, "call=update_play&time=7&timestamp=1&name=luna"), 403);
+}
+
+static bool cut_by_now(void) {
+    return hook("update", "live", 10, "call=update_play&time=7&timestamp=1&name=luna") == 403;
+}
+
+static void an_order_that_was_lost_is_made_up_for(void **state) {
+    (void)state;
+    go_live();
+    assert_int_equal(play(10, play_rest("luna", 7, 0, 60)), 200);
+    REDIS("HSET p:model:luna show 9");
+    uint64_t limit = loop_now(&loop) + 8000;
+    bool never = false;
+    while (!cut_by_now() && loop_now(&loop) < limit) loop_run_until(&loop, &never, 100);
+    assert_true(cut_by_now());
+}
+
 static void one_connection_has_one_stream(void **state) {
     (void)state;
     go_live();
@@ -732,6 +795,9 @@ int main(void) {
         CASE(the_state_follows_the_publisher),
         CASE(a_ticket_plays_once),
         CASE(nobody_plays_what_is_not_live_or_may_not_be_seen),
+        CASE(a_show_has_the_stream_to_itself),
+        CASE(a_show_cuts_whom_it_does_not_know_and_lets_go_when_it_is_over),
+        CASE(an_order_that_was_lost_is_made_up_for),
         CASE(one_connection_has_one_stream),
         CASE(an_update_that_names_another_stream_ends_the_session),
         CASE(arguments_cannot_pose_as_another_client),

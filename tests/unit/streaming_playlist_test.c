@@ -2,6 +2,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "streaming/playlist.h"
 #include "streaming/stat.h"
 
@@ -25,6 +30,62 @@ static void segments_become_links_and_keys_stay_under_the_ticket(void **state) {
     assert_non_null(strstr(text, "\n/segments/luna/5.ts?e="));
     assert_null(strstr(text, "\n4.ts"));
     buffer_free(&out);
+}
+
+static void write_segment(const char *folder, const char *name, int64_t ended_ms) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    struct timespec times[2] = {{ended_ms / 1000, ended_ms % 1000 * 1000000},
+                                {ended_ms / 1000, ended_ms % 1000 * 1000000}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void what_a_show_left_behind_is_not_listed(void **state) {
+    (void)state;
+    char folder[] = "/tmp/footlight-playlist-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    struct playlist_options hiding = options;
+    hiding.since_ms = 1700000000000;
+    hiding.folder = folder;
+    // Two seconds each: 4 is of the show, 5 began in it, 6 and 7 are everybody's.
+    write_segment(folder, "4.ts", hiding.since_ms);
+    write_segment(folder, "5.ts", hiding.since_ms + 1900);
+    write_segment(folder, "6.ts", hiding.since_ms + 3900);
+    write_segment(folder, "7.ts", hiding.since_ms + 5900);
+    struct slice text = SLICE(HEAD KEY "#EXTINF:2.000,\n4.ts\n#EXTINF:2.000,\n5.ts\n#EXTINF:2.000,\n6.ts\n"
+                              "#EXT-X-KEY:METHOD=AES-128,URI=\"/k/luna/7.key\",IV=0x7\n#EXTINF:2.000,\n7.ts\n");
+    struct buffer out = {0};
+    unsigned target = 0;
+    assert_true(playlist_rewrite(&out, text, &hiding, &target));
+    const char *shown = buffer_text(&out);
+    assert_null(strstr(shown, "/4.ts"));
+    assert_null(strstr(shown, "/5.ts"));
+    assert_non_null(strstr(shown, "#EXT-X-MEDIA-SEQUENCE:6\n"));
+    // The key that holds for the first that is shown comes before it, the next before its own.
+    const char *first = strstr(shown, "/6.ts"), *key = strstr(shown, "URI=\"0.key\"");
+    assert_non_null(first);
+    assert_non_null(key);
+    assert_true(key < first);
+    assert_true(strstr(shown, "URI=\"7.key\"") > first);
+    int lengths = 0;
+    for (const char *at = shown; (at = strstr(at, "#EXTINF:")); at++) lengths++;
+    assert_int_equal(lengths, 2);
+    buffer_clear(&out, SIZE_MAX);
+    hiding.since_ms += 10000;
+    assert_false(playlist_rewrite(&out, text, &hiding, &target));
+    // A file that is gone is old.
+    hiding.since_ms = 1;
+    assert_false(playlist_rewrite(&out, SLICE(HEAD KEY "#EXTINF:2.000,\n9.ts\n"), &hiding, &target));
+    buffer_free(&out);
+    for (char name[5] = "4.ts"; name[0] < '8'; name[0]++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s", folder, name);
+        unlink(path);
+    }
+    rmdir(folder);
 }
 
 static void links_are_equal_within_half_a_minute_and_good_for_a_minute_and_a_half(void **state) {
@@ -140,6 +201,7 @@ static void a_cut_stat_page_is_never_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_become_links_and_keys_stay_under_the_ticket),
+        cmocka_unit_test(what_a_show_left_behind_is_not_listed),
         cmocka_unit_test(links_are_equal_within_half_a_minute_and_good_for_a_minute_and_a_half),
         cmocka_unit_test(half_written_and_foreign_playlists_are_not_handed_on),
         cmocka_unit_test(key_names_are_numbers),

@@ -12,7 +12,7 @@ static const unsigned char key[TICKET_KEY_SIZE] = "0123456789abcdef0123456789abc
 
 static struct ticket sample(void) {
     struct ticket ticket = {.account = 7, .rate = 60000000, .limit = 600, .policy = TICKET_PAID,
-                            .show = 12, .expires = 1000, .slug = "luna"};
+                            .show = 12, .free = 120, .expires = 1000, .slug = "luna"};
     return ticket;
 }
 
@@ -27,6 +27,7 @@ static void a_ticket_says_what_was_put_into_it(void **state) {
     assert_int_equal(read.limit, 600);
     assert_int_equal(read.policy, TICKET_PAID);
     assert_int_equal(read.show, 12);
+    assert_int_equal(read.free, 120);
     assert_string_equal(read.slug, "luna");
     assert_string_equal(read.nonce, made.nonce);
     buffer_free(&text);
