@@ -208,7 +208,7 @@ function support.wait_watching(ticket)
   local nonce = streaming.read_ticket(ticket).nonce
   testing.wait_for(function()
     for _, session in pairs(support.rtmp_sessions()) do
-      if session:sub(-#nonce - 1) == " " .. nonce then return true end
+      if session:find(" " .. nonce .. " ", 1, true) then return true end
     end
     return support.get("/media/state/" .. ticket).body:find('"open"', 1, true)
   end, 15, "the session")
