@@ -68,7 +68,7 @@ end
 
 local function note_of(req, room, found)
   local t = req.t
-  if found.kind == "out" or found.kind == "spy" then return t("room.note_show_" .. found.show.kind, { name = room.name }) end
+  if found.kind == "out" or found.kind == "spy" then return t("room.note_show." .. found.show.kind, { name = room.name }) end
   if room.starting then return t("room.note_starting", { name = room.name }) end
   if not room.live then return t("room.note_offline", { name = room.name }) end
   if room.state == "grace" then return t("room.note_grace") end
@@ -183,7 +183,7 @@ return function(site)
     end
     local found = access.of(req, room)
     if found.kind == "out" or found.kind == "spy" then
-      return refuse(409, t("room.note_show_" .. found.show.kind, { name = room.name }))
+      return refuse(409, t("room.note_show." .. found.show.kind, { name = room.name }))
     end
     if found.kind == "public" and room.rate > 0 and not found.own then
       if not req.account then
