@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { audit, join, launch, newName, signIn, site, until, visitor } from "./helpers.mjs";
 
-const NAME = "ines_k"; // of the demo; she is live and free to watch
+const NAME = "mara_lind"; // of the demo: the one who broadcasts
 let browser, model, viewer, guest, room;
 
 function secretOf(name) {
