@@ -41,8 +41,9 @@ need_stores() {
     export build_preset=debug
     [ -z "$stores_ready" ] || return 0
     stop_all
-    # All of it: a ledger without its Redis is what reconciliation warns of.
-    rm -rf "${var:?}/data"
+    # All of it: a ledger without its Redis is what reconciliation warns of. Mails are named by ids,
+    # which begin again.
+    rm -rf "${var:?}/data" "$var/mail"
     choose_var "$root/var/test"
     open_environments+=("$var")
     make_secrets
