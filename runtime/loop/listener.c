@@ -1,15 +1,13 @@
 #include "loop/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "loop/address.h"
 
 enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100 };
 
@@ -47,23 +45,9 @@ int listener_open(const char *text, int backlog) {
         name = slice_sub(name, 1, name.size - 2);
     memcpy(host, name.data, name.size);
     host[name.size] = '\0';
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {0};
-    socklen_t size;
-    if (inet_pton(AF_INET, host, &address.v4.sin_addr) == 1) {
-        address.v4.sin_family = AF_INET;
-        address.v4.sin_port = htons((uint16_t)port);
-        size = sizeof address.v4;
-    } else if (inet_pton(AF_INET6, host, &address.v6.sin6_addr) == 1) {
-        address.v6.sin6_family = AF_INET6;
-        address.v6.sin6_port = htons((uint16_t)port);
-        size = sizeof address.v6;
-    } else {
-        return -EINVAL;
-    }
+    union internet_address address;
+    socklen_t size = internet_address_parse(&address, host, (uint16_t)port);
+    if (!size) return -EINVAL;
     int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     int on = 1;
@@ -77,11 +61,7 @@ int listener_open(const char *text, int backlog) {
 }
 
 int listener_port(int fd) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address;
+    union internet_address address = {0};
     socklen_t size = sizeof address;
     if (getsockname(fd, &address.any, &size) < 0) return -errno;
     if (address.any.sa_family == AF_INET) return ntohs(address.v4.sin_port);

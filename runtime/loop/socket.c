@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/memory.h"
+#include "loop/address.h"
 #include "loop/flush.h"
 
 enum {
@@ -146,6 +147,7 @@ static void socket_sent(struct socket *socket, size_t size) {
     socket->out_size -= size;
     while (size) {
         struct socket_segment *first = socket->out_first;
+        assert(first); // out_size counts what the segments hold
         size_t left = (size_t)first->size - first->sent;
         if (size < left) {
             first->sent += size;
@@ -359,23 +361,9 @@ static int socket_connect(struct loop *loop, struct socket *socket, int fd,
 
 int socket_connect_tcp(struct loop *loop, struct socket *socket, const char *host, int port,
                        const struct socket_events *events) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {0};
-    socklen_t size;
-    if (inet_pton(AF_INET, host, &address.v4.sin_addr) == 1) {
-        address.v4.sin_family = AF_INET;
-        address.v4.sin_port = htons((uint16_t)port);
-        size = sizeof address.v4;
-    } else if (inet_pton(AF_INET6, host, &address.v6.sin6_addr) == 1) {
-        address.v6.sin6_family = AF_INET6;
-        address.v6.sin6_port = htons((uint16_t)port);
-        size = sizeof address.v6;
-    } else {
-        return -EINVAL;
-    }
+    union internet_address address;
+    socklen_t size = internet_address_parse(&address, host, (uint16_t)port);
+    if (!size) return -EINVAL;
     int fd = socket_descriptor(address.any.sa_family);
     if (fd < 0) return fd;
     return socket_connect(loop, socket, fd, &address.any, size, events);
@@ -451,12 +439,7 @@ void socket_close(struct socket *socket) {
 }
 
 void socket_peer(const struct socket *socket, char out[SOCKET_ADDRESS_SIZE]) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage storage;
-    } address;
+    union internet_address address = {0};
     socklen_t size = sizeof address;
     strcpy(out, "unix");
     if (getpeername(socket->fd, &address.any, &size) < 0) return;
