@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/random.h"
 
+enum { DRAIN_IDLE_MS = 500 };
+
 struct http_listener {
     struct listener listener;
     struct list link;
@@ -107,9 +109,8 @@ void http_server_drain(struct http_server *server, void (*drained)(void *), void
     server_stop_listening(server);
     list_each(&server->connections, node) {
         struct http_connection *connection = container_of(node, struct http_connection, link);
-        if (connection->state != HTTP_IDLE || connection->input.size) continue;
-        connection->state = HTTP_LINGER;
-        socket_close(&connection->socket);
+        if (connection->state == HTTP_IDLE && connection->input.size == 0)
+            loop_timer_start(server->loop, &connection->timer, DRAIN_IDLE_MS);
     }
     server_check_drained(server);
 }

@@ -42,7 +42,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 int http_server_listen(struct http_server *server, int fd); ///< takes a listening fd; 0 or -errno
 /// Serves a connected socket, as if it had been accepted; takes the fd. 0 or -errno.
 int http_server_accept(struct http_server *server, int fd);
-/// Stops accepting; idle connections close, busy ones after their response with Connection: close.
+/// Stops accepting. Busy connections close after their response with Connection: close; so do idle ones
+/// that ask within half a second (a request may be on its way), the others then.
 /// `drained` is called when none is left.
 void http_server_drain(struct http_server *server, void (*drained)(void *context), void *context);
 size_t http_server_connections(const struct http_server *server);

@@ -6,6 +6,7 @@
 #include "loop/signals.h"
 #include "server/control_socket.h"
 #include "server/process.h"
+#include "server/upgrade.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,21 +23,15 @@ enum {
     INSTANCE_PORTS = 10 ///< realtime instance n listens (n - 1) × 10 ports further up
 };
 
-/// What a new program needs to go on where this one stops (USR2): "fd=address fd=address …" of the
-/// listening sockets, and the process ids of the old services, which are still our children.
-static const char inherit_sockets[] = "FOOTLIGHT_INHERIT_SOCKETS";
-static const char inherit_children[] = "FOOTLIGHT_INHERIT_CHILDREN";
-
 struct supervisor {
     struct loop loop;
     struct config *config;
     char **arguments;
     struct list processes;
     struct control_socket *control;
-    struct signal_watch hup, term, interrupt, upgrade, child;
+    struct signal_watch hup, term, interrupt;
     struct timer deadline;
-    pid_t old[INSTANCES]; ///< services of the program before (USR2) that still drain
-    unsigned old_count;
+    struct upgrade upgrade;
     unsigned running;
     bool stopping;
 };
@@ -48,22 +43,6 @@ static void supervisor_on_answer(struct process *process) {
 static void supervisor_on_end(struct process *process) {
     struct supervisor *supervisor = process->owner;
     if (--supervisor->running == 0) loop_stop(&supervisor->loop);
-}
-
-// An inherited socket for this address, or -1.
-static int supervisor_inherited(const char *address) {
-    const char *text = getenv(inherit_sockets);
-    struct slice rest = slice_of(text), item;
-    while (slice_next(&rest, ' ', &item)) {
-        size_t split = slice_find(item, '=', 0);
-        uint64_t fd;
-        if (split < item.size && slice_to_u64(slice_sub(item, 0, split), &fd) &&
-            slice_equal(slice_sub(item, split + 1, SIZE_MAX), slice_of(address))) {
-            fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-            return (int)fd;
-        }
-    }
-    return -1;
 }
 
 // The address of an instance: realtime's differ by the port, since nginx picks one by the session.
@@ -106,7 +85,7 @@ static bool supervisor_add(struct supervisor *supervisor, const char *service) {
             return false;
         }
         if (own || shared < 0) {
-            shared = supervisor_inherited(process->address);
+            shared = upgrade_inherited(process->address);
             if (shared < 0) shared = listener_open(process->address, BACKLOG);
         }
         if (shared < 0) {
@@ -159,63 +138,6 @@ static void supervisor_on_hup(struct signal_watch *watch, int number) {
     }
 }
 
-// The new program takes this process over: same id, same sockets, and the old services stay
-// children of it, which it drains once its own are up.
-static void supervisor_on_upgrade(struct signal_watch *watch, int number) {
-    (void)number;
-    struct supervisor *supervisor = watch->data;
-    struct buffer sockets = {0}, children = {0};
-    list_each(&supervisor->processes, node) {
-        struct process *process = container_of(node, struct process, link);
-        if (process->running) buffer_printf(&children, "%d ", process->handle.pid);
-        if (process->listen_fd < 0) continue;
-        buffer_printf(&sockets, "%d=%s ", process->listen_fd, process->address);
-        fcntl(process->listen_fd, F_SETFD, 0);
-    }
-    setenv(inherit_sockets, buffer_text(&sockets), 1);
-    setenv(inherit_children, buffer_text(&children), 1);
-    char path[300];
-    control_socket_path(supervisor->config->settings, path, sizeof path);
-    unlink(path);
-    char program[4096];
-    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (size > 0) {
-        // A binary that was replaced is "… (deleted)": we want the one in its place.
-        program[size] = '\0';
-        char *deleted = strstr(program, " (deleted)");
-        if (deleted) *deleted = '\0';
-        log_info("supervisor.upgrade", LOG_TEXT("program", program));
-        execv(program, supervisor->arguments);
-    }
-    log_error("supervisor.upgrade_failed", LOG_TEXT("error", strerror(errno)));
-    exit(1);
-}
-
-// Takes the place of the services of the program that was here before: they drain by themselves.
-// libuv waits only for processes that it started, so these are waited for by their numbers.
-static void supervisor_drain_inherited(struct supervisor *supervisor) {
-    const char *text = getenv(inherit_children);
-    struct slice rest = slice_of(text), item;
-    while (supervisor->old_count < INSTANCES && slice_next(&rest, ' ', &item)) {
-        uint64_t pid;
-        if (!slice_to_u64(item, &pid) || pid <= 1 || pid > INT32_MAX) continue;
-        if (kill((pid_t)pid, SIGTERM) == 0) supervisor->old[supervisor->old_count++] = (pid_t)pid;
-    }
-    unsetenv(inherit_sockets);
-    unsetenv(inherit_children);
-}
-
-static void supervisor_on_child(struct signal_watch *watch, int number) {
-    (void)number;
-    struct supervisor *supervisor = watch->data;
-    for (unsigned i = 0; i < supervisor->old_count;) {
-        if (waitpid(supervisor->old[i], NULL, WNOHANG) != 0)
-            supervisor->old[i] = supervisor->old[--supervisor->old_count];
-        else
-            i++;
-    }
-}
-
 static bool supervisor_open(struct supervisor *supervisor, const char *const *services,
                             size_t count) {
     supervisor->control =
@@ -243,9 +165,7 @@ int supervisor_run(struct config *config, char **arguments, const char *const *s
             void (*handler)(struct signal_watch *watch, int number);
         } signals[] = {{&supervisor->hup, SIGHUP, supervisor_on_hup},
                        {&supervisor->term, SIGTERM, supervisor_on_term},
-                       {&supervisor->interrupt, SIGINT, supervisor_on_term},
-                       {&supervisor->upgrade, SIGUSR2, supervisor_on_upgrade},
-                       {&supervisor->child, SIGCHLD, supervisor_on_child}};
+                       {&supervisor->interrupt, SIGINT, supervisor_on_term}};
         for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
             signals[i].watch->data = supervisor;
             signals_watch(loop, signals[i].watch, signals[i].number, signals[i].handler);
@@ -253,10 +173,11 @@ int supervisor_run(struct config *config, char **arguments, const char *const *s
         list_each(&supervisor->processes, node) {
             process_start(container_of(node, struct process, link));
         }
-        supervisor_drain_inherited(supervisor);
+        upgrade_open(&supervisor->upgrade, loop, config, arguments, &supervisor->processes);
         log_info("supervisor.started", LOG_INT("pid", getpid()),
                  LOG_TEXT("version", FOOTLIGHT_VERSION));
         loop_run(loop);
+        upgrade_close(&supervisor->upgrade);
         for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
             signals_unwatch(signals[i].watch);
         status = 0;
