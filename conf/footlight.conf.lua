@@ -108,6 +108,7 @@ return {
     gateway = {
       name = "Card or bank",
       tolerance = 3600,
+      -- report = "https://…": the list of what was paid, for the reconciliation (docs/payments.md)
       -- url = "https://…", merchant = "…", key = "…", addresses = "192.0.2.0/24, 2001:db8::/32"
     },
   },

@@ -43,7 +43,7 @@ end
 local function shown(batch, req)
   return { id = batch.id, state = batch.state, tone = tones[batch.state], by = batch.created_by_name,
     state_text = req.t("batch.state." .. batch.state), at = money.time(batch.created_at, req),
-    approved_by = batch.approved_by_name, sha256 = batch.file_sha256, count = batch.count,
+    approved_by = batch.approved_by_name, sha256 = batch.file_sha256, sepa = batch.currency == "EUR", count = batch.count,
     money_text = batch.minor and present.money(batch.minor, batch.currency) }
 end
 
@@ -147,15 +147,18 @@ local function file(req)
   local batch = batch_of(req)
   if batch.state ~= "sent" then req:conflict(req.t("admin.payouts.not_sent")) end
   local body, kind, name
+  local sepa = batch.currency == "EUR"
   if req.params.file == "payouts.csv" then
     body, kind, name = files.batch_csv(flow.lines(batch.id)), "text/csv; charset=utf-8", "csv"
-  elseif req.params.file == "pain001.xml" then
-    -- The same bytes as were hashed when it was sent, or none: the site's account may have changed since.
+  elseif req.params.file == "pain001.xml" and sepa then
     if not flow.payer() then req:conflict(req.t("admin.payouts.no_payer")) end
-    body, kind, name = flow.pain001(batch, batch.sent_at), "application/xml", "xml"
-    if crypto.hex(crypto.sha256(body)) ~= batch.file_sha256 then req:conflict(req.t("admin.payouts.other_file")) end
+    body, kind, name = flow.bank_file(batch, batch.sent_at), "application/xml", "xml"
   else
     req:not_found()
+  end
+  -- The same bytes as were hashed when it was sent, or none: the site's account may have changed since.
+  if sepa == (name == "xml") and crypto.hex(crypto.sha256(body)) ~= batch.file_sha256 then
+    req:conflict(req.t("admin.payouts.other_file"))
   end
   note(req, "payout.file", "payout_batch:" .. batch.id, { file = req.params.file })
   local answer = req:text_response(body, 200, kind)

@@ -8,6 +8,7 @@ local ledger = require "store.ledger"
 local models = require "store.models"
 local proof = require "store.ledger_proof"
 local periods = require "store.ledger_periods"
+local provider_books = require "site.payments.reconcile"
 local reconciliation = require "store.reconciliation"
 local recovery = require "store.ledger_recovery"
 local task = require "runtime.task"
@@ -15,6 +16,7 @@ local task = require "runtime.task"
 local PAGE = 500
 local SHOWN = 50
 local WAIT_SECONDS = 10
+local PROVIDER_DAYS = 3
 
 -- Every account that Redis or the ledger knows a wallet of, in order.
 local function all_accounts()
@@ -92,6 +94,21 @@ local function shards_behind()
   return behind
 end
 
+-- What the providers have; lines for people go behind `lines`.
+local function compare_providers(options, out, found, lines)
+  local days = math.tointeger(tonumber(options.days or PROVIDER_DAYS))
+  if not days or days < 1 or days > 366 then out:stop(command.USAGE, "--days takes 1 to 366") end
+  local compared, failed
+  found.payments, compared, failed = provider_books.all(days)
+  for _, d in ipairs(found.payments) do
+    lines[#lines + 1] = ("payment %s of %s (order %s, account %s) %s"):format(d.payment or "?", d.provider,
+      d.order or "?", d.account or "?", d.problem)
+  end
+  for name, count in pairs(compared) do lines[#lines + 1] = ("%d payments of %s compared"):format(count, name) end
+  for name, reason in pairs(failed) do lines[#lines + 1] = ("%s could not be asked: %s"):format(name, reason) end
+  return #found.payments == 0 and next(failed) == nil
+end
+
 local function reconcile(options, out)
   local wait = math.tointeger(tonumber(options.wait or WAIT_SECONDS))
   if not wait or wait < 0 or wait > 3600 then return out:fail(command.USAGE, "--wait takes whole seconds") end
@@ -128,6 +145,7 @@ local function reconcile(options, out)
   for _, shard in ipairs(found.shards_behind) do
     lines[#lines + 1] = ("shard %d: Redis has forgotten entries that the ledger has"):format(shard)
   end
+  if options.providers and not compare_providers(options, out, found, lines) then found.ok = false end
   lines[#lines + 1] = ("%d wallets compared, %s"):format(count, found.ok and "no difference"
     or ("%d differ"):format(#differences))
   out:result(found, table.concat(lines, "\n"))
@@ -228,7 +246,9 @@ return command.define {
   name = "billing", summary = "compare wallets with the ledger; rebuild them from it; statements",
   commands = {
     { "reconcile", summary = "compare Redis and the ledger, wallet by wallet; exits 1 on any difference",
-      options = { { "--wait SECONDS", ("how long to wait for the ledger to catch up (%d)"):format(WAIT_SECONDS) } },
+      options = { { "--wait SECONDS", ("how long to wait for the ledger to catch up (%d)"):format(WAIT_SECONDS) },
+        { "--providers", "the books of the payment providers, too" },
+        { "--days DAYS", ("of them, how many days back (%d)"):format(PROVIDER_DAYS) } },
       run = reconcile },
     { "flush", summary = "book what waits in the outbox, once; jobs does it all the time", run = flush },
     { "verify", summary = "recompute the chain of hashes over all that was booked", run = verify },

@@ -1,6 +1,7 @@
 --- Reconciliation that never ends: a few wallets every few seconds, all of them in turn. A difference raises
 -- a metric and is logged with the account and its last entries; `footlight billing reconcile` says more.
 local billing = require "runtime.billing"
+local books = require "site.payments.reconcile"
 local log = require "runtime.log"
 local metrics = require "runtime.metrics"
 local reconciliation = require "store.reconciliation"
@@ -10,10 +11,15 @@ local PAUSE_SECONDS = 5
 local SAMPLE = 50       -- wallets a round
 local LATE_SECONDS = 60 -- the ledger is never that far behind while it is well
 local SHOWN = 5
+local PROVIDERS_SECONDS = 3600 -- between two looks at the books of providers
+local PROVIDERS_DAYS = 3
 
 local compared = metrics.counter("footlight_reconcile_wallets_total", "Wallets that were compared with the ledger.")
 local differing = metrics.gauge("footlight_reconcile_differences",
   "Wallets and orders that differ from the ledger at this moment; a person must look.")
+
+local payment_differences = metrics.gauge("footlight_reconcile_payment_differences",
+  "Payments of the last days that the provider's books and the orders disagree about; a person must look.")
 
 local job = { name = "reconcile" }
 
@@ -77,12 +83,32 @@ function job.step(sample)
   return count, cursor == "0" and #queue == 0
 end
 
+--- One look at the books of the payment providers. Returns the number of differences.
+function job.look_at_providers()
+  local found, _, failed = books.all(PROVIDERS_DAYS)
+  for _, d in ipairs(found) do
+    log.error("reconcile.payment", { provider = d.provider, payment = d.payment, order = d.order, account = d.account,
+      problem = d.problem, entries = d.account and table.concat(reconciliation.entries(d.account, SHOWN), " ") })
+  end
+  for name, reason in pairs(failed) do
+    log.warn("reconcile.provider_away", { provider = name, error = tostring(reason) })
+  end
+  payment_differences:set(#found)
+  return #found
+end
+
 function job.run()
+  local next_look = task.monotonic_ms() + PAUSE_SECONDS * 1000
   while true do
     task.sleep(PAUSE_SECONDS)
     local ok, reason = pcall(job.step)
     -- A store that is away is not a difference.
     if not ok then log.debug("reconcile.waits", { error = tostring(reason) }) end
+    if task.monotonic_ms() >= next_look then
+      next_look = task.monotonic_ms() + PROVIDERS_SECONDS * 1000
+      ok, reason = pcall(job.look_at_providers)
+      if not ok then log.debug("reconcile.waits", { error = tostring(reason) }) end
+    end
   end
 end
 

@@ -26,10 +26,13 @@ local function verified(account)
 end
 
 local function best_value(list)
-  local best, most
+  local best
   for _, pack in ipairs(list) do
-    local value = (pack.credits + pack.promo_credits) / pack.price_minor
-    if not most or value > most then best, most = pack, value end
+    -- Fractions are compared by multiplying: no amount becomes a float.
+    if not best or (pack.credits + pack.promo_credits) * best.price_minor
+      > (best.credits + best.promo_credits) * pack.price_minor then
+      best = pack
+    end
   end
   return best
 end

@@ -50,18 +50,21 @@ function refunds.request(values, tx)
   return payments.refund(id, tx)
 end
 
---- Takes up to `amount` of promotional credits; the amount that was there.
-function refunds.take_promotion(op, account, amount)
+--- Takes up to `amount` of promotional credits; the amount that was there. `planned` is what a try before
+-- wanted to take, and `plan` writes it down before it is tried: only so does a repeat ask for the same.
+function refunds.take_promotion(op, account, amount, planned, plan)
   for _ = 1, 5 do
-    local there = math.min(amount, billing.wallet(account).bonus)
+    local there = planned or math.min(amount, billing.wallet(account).bonus)
     if there <= 0 then return 0 end
+    if plan then plan(there) end
     local wallet, reason = billing.debit { op = op, account = account, amount = there, type = "promotion",
       reason = "the purchase was taken back", actor = "system" }
-    if wallet then return there end
-    -- Taken before, when there was another amount: what was taken then is the answer.
-    if reason == "duplicate" then return there end
+    -- Taken before, when there was another amount: that was then the whole.
+    if wallet or reason == "duplicate" then return there end
     if reason ~= "no_funds" then error("the wallet gave no bonus back: " .. tostring(reason), 0) end
+    planned = nil
   end
+  if plan then plan(0) end
   return 0
 end
 
@@ -93,6 +96,16 @@ local function finish(refund, from, to, values)
   end, { retries = 3 })
 end
 
+local function give_back(refund, order)
+  local function credit(op, amount, bucket, kind)
+    if amount == 0 then return end
+    billing.credit { op = op, account = order.account_id, amount = amount, bucket = bucket, type = kind,
+      reason = "the refund of order " .. order.public_id .. " was refused", actor = "system" }
+  end
+  credit(op_of(refund) .. ":back", refund.credits, "paid", "purchase")
+  credit(op_of(refund) .. ":back:bonus", refund.promo_taken, "bonus", "promotion")
+end
+
 local function take(refund, order)
   if refund.credits > 0 then
     local wallet, reason = billing.debit { op = op_of(refund), account = order.account_id,
@@ -107,19 +120,15 @@ local function take(refund, order)
       return finish(refund, "requested", "refused", { reason = "the wallet: " .. tostring(reason) })
     end
   end
-  local promo = refunds.take_promotion(op_of(refund) .. ":bonus", order.account_id, refund.promo_credits)
+  local promo = refunds.take_promotion(op_of(refund) .. ":bonus", order.account_id, refund.promo_credits,
+    refund.promo_taken > 0 and refund.promo_taken or nil,
+    function(amount) payments.plan_promotion(refund.id, amount) end)
   if refund.source == "provider" then return finish(refund, "requested", "done", { promo_taken = promo }) end
-  payments.move_refund(refund.id, "requested", "taken", { promo_taken = promo })
-end
-
-local function give_back(refund, order)
-  local function credit(op, amount, bucket, kind)
-    if amount == 0 then return end
-    billing.credit { op = op, account = order.account_id, amount = amount, bucket = bucket, type = kind,
-      reason = "the refund of order " .. order.public_id .. " was refused", actor = "system" }
+  if not payments.move_refund(refund.id, "requested", "taken", { promo_taken = promo }) then
+    -- Somebody who went on with it at the same time found the wallet empty a moment before.
+    refund = payments.refund(refund.id)
+    if refund.state == "refused" then give_back(refund, order) end
   end
-  credit(op_of(refund) .. ":back", refund.credits, "paid", "purchase")
-  credit(op_of(refund) .. ":back:bonus", refund.promo_taken, "bonus", "promotion")
 end
 
 local function send(refund, order)

@@ -84,6 +84,11 @@ function payments.move_refund(id, from, to, values, tx)
     values.promo_taken, id, from) == 1
 end
 
+--- How much of the bonus the refund is about to take; written down before it is taken.
+function payments.plan_promotion(id, amount)
+  db.exec("UPDATE refunds SET promo_taken = ? WHERE id = ? AND state = 'requested'", amount, id)
+end
+
 --- Refunds that are under way and have rested for `seconds`.
 function payments.open_refunds(seconds, count)
   return db.rows(refund_columns .. [[

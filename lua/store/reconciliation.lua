@@ -42,6 +42,41 @@ function reconciliation.orders(count)
     ORDER BY o.id LIMIT ?]], count)
 end
 
+local payment_columns = [[
+  SELECT o.public_id, o.account_id, o.state, o.price_minor, o.currency, o.payment_ref, o.paid_at,
+    (SELECT CAST(COALESCE(SUM(r.amount_minor), 0) AS SIGNED) FROM refunds r
+     WHERE r.order_id = o.id AND r.state = 'done') AS refunded,
+    (SELECT CAST(COALESCE(SUM(r.amount_minor), 0) AS SIGNED) FROM refunds r
+     WHERE r.order_id = o.id AND r.state IN ('requested', 'taken', 'sent')) AS refunding,
+    (SELECT COUNT(*) FROM disputes d WHERE d.order_id = o.id) AS disputes
+  FROM orders o ]]
+
+--- The order that a provider's payment belongs to, by our own name of it or by the provider's, with what was
+-- refunded of it and what is under way; nil if there is none.
+function reconciliation.order_of_payment(provider, public_id, payment)
+  return db.one(payment_columns .. [[
+    WHERE o.provider = ? AND (o.public_id = ? OR o.payment_ref = ?)
+    ORDER BY o.public_id <=> ? DESC LIMIT 1]], provider, public_id, payment, public_id)
+end
+
+--- Orders of a provider that were paid between two moments (seconds).
+function reconciliation.paid_orders(provider, from, to)
+  return db.rows([[
+    SELECT public_id, account_id, state, payment_ref FROM orders
+    WHERE provider = ? AND paid_at >= FROM_UNIXTIME(?) AND paid_at < FROM_UNIXTIME(?) ORDER BY id]], provider, from, to)
+end
+
+--- What a provider without books of its own has reported: the payments between two moments (seconds).
+function reconciliation.reported(provider, from, to)
+  return db.rows([[
+    SELECT o.public_id AS 'order', o.payment_ref AS payment, o.currency,
+      CAST(MAX(IF(e.type = 'paid', JSON_VALUE(e.detail, '$.amount'), 0)) AS SIGNED) AS amount,
+      CAST(COALESCE(SUM(IF(e.type = 'refunded', JSON_VALUE(e.detail, '$.amount'), 0)), 0) AS SIGNED) AS refunded
+    FROM payment_events e JOIN orders o ON o.id = e.order_id
+    WHERE e.provider = ? AND e.received_at >= FROM_UNIXTIME(?) AND e.received_at < FROM_UNIXTIME(?)
+    GROUP BY o.public_id, o.payment_ref, o.currency HAVING SUM(e.type = 'paid') > 0]], provider, from, to)
+end
+
 --- The keys of an account's last entries, for the log.
 function reconciliation.entries(account, count)
   local keys = {}

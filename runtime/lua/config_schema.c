@@ -118,6 +118,7 @@ const struct config_key config_schema[] = {
     INTEGER("payments.stripe.tolerance", 1, 86400),
     TEXT("payments.gateway.name"),
     URL("payments.gateway.url"),
+    URL("payments.gateway.report"),
     TEXT("payments.gateway.merchant"),
     TEXT("payments.gateway.key"),
     TEXT("payments.gateway.addresses"),

@@ -24,6 +24,8 @@ describe("a backup", function()
     local account = (select(2, db.exec([[
       INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1]], name)))
     local folder = config.get "var" .. "/tmp/backup-" .. name
+    billing.credit { op = "spec:first:" .. name, account = account, amount = 3, type = "purchase" }
+    while flusher.flush() > 0 do task.sleep(0) end
     local going, moved = true, 0
     local mover = task.spawn(function()
       while going do

@@ -184,7 +184,7 @@ describe("a batch", function()
       assert.is_true(flow.send(id, maker.id))
       assert.same({ nil, "state" }, { flow.send(id, maker.id) })
       local batch = store.batch(id)
-      local text = flow.pain001(batch, batch.sent_at)
+      local text = flow.bank_file(batch, batch.sent_at)
       assert.equal(batch.file_sha256, crypto.hex(crypto.sha256(text)))
       assert.is_nil(text:find(rows[held.id].reference, 1, true))
       assert.is_truthy(text:find(payout.reference, 1, true))
@@ -206,6 +206,26 @@ describe("a batch", function()
     assert.is_false(pcall(db.exec, "DELETE FROM statements WHERE id = ?", statement.id))
     -- A returned one can be paid again.
     assert.is_truthy(batch_of(other, maker))
+  end)
+
+  it("in another currency than euros is the CSV, under the same hash", function()
+    earner(200)
+    local terms = store.terms
+    store.terms = function(tx)
+      local now = terms(tx)
+      now.currency, now.method_hold_hours = "USD", 0
+      return now
+    end
+    local _ <close> = setmetatable({}, { __close = function() store.terms = terms end })
+    local maker = staff()
+    local id = flow.create(maker.id)
+    assert.is_true(flow.approve(id, staff().id))
+    testing.with_settings(payer, function() assert.is_true(flow.send(id, maker.id)) end)
+    local batch = store.batch(id)
+    assert.equal(batch.file_sha256, crypto.hex(crypto.sha256(files.batch_csv(flow.lines(id)))))
+    local client = people.signed_in(maker)
+    assert.equal(200, client:get(("/admin/payouts/%d/payouts.csv"):format(id)).status)
+    assert.equal(404, client:get(("/admin/payouts/%d/pain001.xml"):format(id)).status)
   end)
 
   it("never takes what is not there, however many are made at once", function()
@@ -234,6 +254,38 @@ describe("the files", function()
     end
     assert.equal('"18.05"', text:match('"18%.05"'))
     assert.is_truthy(files.csv({ { "a\r\n=b" } }):find('^"a  =b"\r\n$'))
+  end)
+
+  it("for the bank keep the rules of pain.001 and of SEPA, whatever models call themselves", function()
+    local function problems(text)
+      local outcome = process.run { "xmllint", "--noout", "--nonet", "--schema",
+        config.root .. "/tests/billing/pain001.xsd", "-", input = text }
+      return outcome.status, outcome.errors
+    end
+    local function written(changes)
+      local line = { reference = "FL1-1-a", holder = "A", iban = IBAN, minor = 1, currency = "EUR" }
+      for name, value in pairs(changes or {}) do line[name] = value end
+      return files.pain001 { id = "FOOTLIGHT-1", at = "2026-11-24T10:00:00", day = "2026-11-24",
+        lines = { line, lines[2] }, payer = { name = "Fußlicht & Söhne", iban = "GB82WEST12345698765432" } }
+    end
+    for _, holder in ipairs { "A", ("Ä"):rep(70), "李小龍", "O'Neil-Smith (Ltd.) + Co, 1/2", "]]>&<", "\u{202e}x", "\0\1" } do
+      local status, said = problems(written { holder = holder })
+      assert.equal(0, status, said)
+    end
+    for _, minor in ipairs { 1, 100, 99999999999 } do assert.equal(0, problems(written { minor = minor })) end
+    for _, bad in ipairs { { minor = 0 }, { minor = -1 }, { minor = 100000000000 }, { currency = "USD" } } do
+      assert.is_false(pcall(written, bad))
+    end
+    -- The rules bite.
+    local good = written()
+    for was, other in pairs { ["<IBAN>DE"] = "<IBAN>D", ["Ccy=\"EUR\""] = "", ["<NbOfTxs>2"] = "<NbOfTxs>x",
+      ["<PmtMtd>TRF"] = "<PmtMtd>CHK", ["FL1%-1%-a"] = ("x"):rep(36), ["<BIC>DEUTDEFF"] = "<BIC>DEUTDE",
+      ["2026%-11%-24</ReqdExctnDt>"] = "24.11.2026</ReqdExctnDt>", ["<ChrgBr>SLEV</ChrgBr>"] = "",
+      [">0%.01<"] = ">0.001<", ["001%.001%.03"] = "001.001.09" } do
+      local spoilt, count = good:gsub(was, other)
+      assert.is_true(count > 0, was)
+      assert.not_equal(0, problems(spoilt), was)
+    end
   end)
 
   it("for the bank are well-formed, and their sums and counts agree with the lines", function()

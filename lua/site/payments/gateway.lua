@@ -5,12 +5,15 @@
 local addresses = require "site.payments.addresses"
 local config = require "runtime.config"
 local crypto = require "runtime.crypto"
+local http = require "runtime.http"
+local reconciliation = require "store.reconciliation"
 local text = require "runtime.text"
 
 local gateway = { name = "gateway" }
 
 local FIELDS_MOST = 30
 local VALUE_MOST = 300
+local LINES_MOST = 100000
 
 function gateway.label(t) return config.get("payments.gateway.name") or t("payments.gateway") end
 function gateway.origin()
@@ -101,6 +104,42 @@ function gateway.read(req, raw)
   end
   return { { id = fields.id, type = types[fields.event], order = fields.order, amount = amount,
     currency = fields.currency, payment = fields.ref, dispute = fields.case, reason = fields.reason } }
+end
+
+-- A line of the list: order,payment,amount,currency,refunded; nil if it is none.
+local function payment_of(line)
+  local order, payment, amount, currency, refunded = line:match("^([^,]*),([^,]*),(%d+),(%u%u%u),(%d+)$")
+  amount, refunded = integer(amount), integer(refunded)
+  if not amount or not refunded or not is_name(payment) then return nil end
+  return { order = is_name(order) and order or nil, payment = payment, amount = amount, currency = currency,
+    refunded = refunded }
+end
+
+--- What was paid between two moments (seconds): the list that such gateways have for download, signed as
+-- everything else, in the header `signature` over the body. Without `payments.gateway.report`, what was
+-- reported.
+function gateway.payments(from, to)
+  local url = config.get("payments.gateway.report")
+  if not url then return reconciliation.reported("gateway", from, to) end
+  local fields = { merchant = config.get("payments.gateway.merchant", ""), from = from, to = to, at = os.time() }
+  fields.sig = gateway.sign(fields)
+  local parts = {}
+  for name, value in pairs(fields) do parts[#parts + 1] = name .. "=" .. text.url(tostring(value)) end
+  table.sort(parts)
+  local answer, reason = http.request { url = url .. (url:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&"),
+    method = "GET", timeout = 30 }
+  if not answer then return nil, reason end
+  if answer.status ~= 200 then return nil, ("status %d"):format(answer.status) end
+  local body = answer.body or ""
+  local wanted = crypto.hex(crypto.hmac_sha256(config.get("payments.gateway.key", ""), body))
+  if not crypto.equal(wanted, (answer.headers["signature"] or ""):lower()) then return nil, "the list is not signed" end
+  local list = {}
+  for line in body:gmatch("[^\r\n]+") do
+    local payment = payment_of(line)
+    if not payment or #list == LINES_MOST then return nil, "the list is not readable, or too long" end
+    list[#list + 1] = payment
+  end
+  return list
 end
 
 return gateway

@@ -7,6 +7,7 @@
 --   read(req, raw)          the events in a request of the provider, each as site/orders.lua takes it; or nil,
 --                           the status to answer with, and why. Nil for adapters that report otherwise.
 --   refund(order, refund)   "done", its reference | "sent" | "refused", why; or nil, why: nobody knows
+--   payments(from, to)      its books, see site/payments/reconcile.lua; nil for adapters without
 --   origin()                where its page is, for the Content-Security-Policy; or nil
 local config = require "runtime.config"
 

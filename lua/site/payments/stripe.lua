@@ -13,6 +13,7 @@ local stripe = { name = "stripe" }
 local VERSION = "2024-06-20"
 local SIGNATURES_MOST = 10
 local HEADER_MOST = 2000
+local PAGES_MOST = 1000 -- of a hundred payments each
 
 function stripe.label(t) return t("payments.stripe") end
 function stripe.origin() return "https://checkout.stripe.com" end
@@ -24,17 +25,20 @@ local function encode(fields)
   return table.concat(parts, "&")
 end
 
--- The answer's object; or nil, why, and whether Stripe has refused it for good.
+-- The answer's object; or nil, why, and whether Stripe has refused it for good. Without a key for repeats it
+-- is a question, and changes nothing.
 local function call(path, key, fields)
   local secret = config.get("payments.stripe.key")
   if not secret then return nil, "payments.stripe.key is not set", true end
-  local answer, reason = http.request {
-    url = config.get("payments.stripe.base") .. path, method = "POST", body = encode(fields), timeout = 8,
-    headers = {
-      ["Authorization"] = "Bearer " .. secret, ["Stripe-Version"] = VERSION, ["Idempotency-Key"] = key,
-      ["Content-Type"] = "application/x-www-form-urlencoded",
-    },
-  }
+  local headers = { ["Authorization"] = "Bearer " .. secret, ["Stripe-Version"] = VERSION }
+  local asked = { url = config.get("payments.stripe.base") .. path, timeout = 8, headers = headers }
+  if key then
+    asked.method, asked.body = "POST", encode(fields)
+    headers["Idempotency-Key"], headers["Content-Type"] = key, "application/x-www-form-urlencoded"
+  else
+    asked.method, asked.url = "GET", asked.url .. "?" .. encode(fields)
+  end
+  local answer, reason = http.request(asked)
   if not answer then return nil, reason, false end
   local object = json.decode(answer.body or "")
   if answer.status == 200 and type(object) == "table" then return object end
@@ -171,6 +175,33 @@ local kinds = {
     return event.type and event
   end,
 }
+
+-- ---- books ----------------------------------------------------------------------------------------
+
+--- What was paid between two moments (seconds), as site/payments/reconcile.lua takes it.
+function stripe.payments(from, to)
+  local list, after = {}, nil
+  for _ = 1, PAGES_MOST do
+    local fields = { { "created[gte]", from }, { "created[lt]", to }, { "limit", 100 } }
+    if after then fields[4] = { "starting_after", after } end
+    local page, reason = call("/v1/charges", nil, fields)
+    if not page then return nil, reason end
+    if type(page.data) ~= "table" then return nil, "the answer is no list" end
+    for _, charge in ipairs(page.data) do
+      local id = type(charge) == "table" and word(charge.id, 100)
+      local amount, refunded = id and count(charge.amount), id and count(charge.amount_refunded)
+      if not amount or not refunded or type(charge.currency) ~= "string" then return nil, "a charge is not readable" end
+      after = id
+      if charge.paid == true then
+        local metadata = type(charge.metadata) == "table" and charge.metadata or {}
+        list[#list + 1] = { order = word(metadata.order, 22), payment = reference(charge.payment_intent) or id,
+          amount = amount, currency = charge.currency:upper(), refunded = refunded, disputed = charge.disputed == true }
+      end
+    end
+    if page.has_more ~= true then return list end
+  end
+  return nil, "there are too many payments for one look: ask for fewer days"
+end
 
 function stripe.read(req, raw)
   local right, reason = stripe.verify(req.headers["stripe-signature"], raw, os.time())

@@ -3,6 +3,8 @@
 -- the same bytes.
 local files = {}
 
+local MOST = 99999999999 -- of one transfer, in minor units: what SEPA takes
+
 local function amount(minor) return ("%d.%02d"):format(minor // 100, minor % 100) end
 
 -- A spreadsheet takes what begins like this for a formula and carries it out.
@@ -69,7 +71,11 @@ end
 --- pain.001.001.03: { id, at ("2026-11-24T10:00:00"), day, payer = { name, iban, bic }, lines }.
 function files.pain001(values)
   local total = 0
-  for _, line in ipairs(values.lines) do total = total + line.minor end
+  for _, line in ipairs(values.lines) do
+    assert(line.currency == "EUR", "a SEPA transfer is in euros")
+    assert(line.minor > 0 and line.minor <= MOST, "no amount of a SEPA transfer")
+    total = total + line.minor
+  end
   local count = #values.lines
   local payment = { "PmtInf",
     { "PmtInfId", values.id }, { "PmtMtd", "TRF" }, { "BtchBookg", "true" }, { "NbOfTxs", count },

@@ -117,8 +117,10 @@ function flow.lines(id, tx)
   return lines
 end
 
---- The file of a batch as it was, or will be, sent at `at` ("2026-11-24 10:00:00").
-function flow.pain001(batch, at, tx)
+--- The file of a batch as it was, or will be, sent at `at` ("2026-11-24 10:00:00"): pain.001 for euros, which
+-- SEPA moves; for other currencies the CSV, which the bank's own pages take.
+function flow.bank_file(batch, at, tx)
+  if batch.currency ~= "EUR" then return files.batch_csv(flow.lines(batch.id, tx)) end
   return files.pain001 { id = ("FOOTLIGHT-%d"):format(batch.id), at = at:sub(1, 19):gsub(" ", "T"),
     day = at:sub(1, 10), payer = flow.payer(), lines = flow.lines(batch.id, tx) }
 end
@@ -156,7 +158,7 @@ function flow.send(id, actor)
     end
     if count == 0 then return nil, "empty" end
     store.move_batch(id, "approved", "sent", { sent_at = at,
-      file_sha256 = crypto.hex(crypto.sha256(flow.pain001(batch, at, tx))) }, tx)
+      file_sha256 = crypto.hex(crypto.sha256(flow.bank_file(batch, at, tx))) }, tx)
     return true
   end)
 end

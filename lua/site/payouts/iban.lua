@@ -25,9 +25,8 @@ end
 --- "DEUTDEFF" or "DEUTDEFF500", in capitals; nil if it is none.
 function iban.parse_bic(text)
   local code = text:gsub("%s+", ""):upper()
-  if code:find("^%u%u%u%u%u%u[%u%d][%u%d]$") or code:find("^%u%u%u%u%u%u[%u%d][%u%d][%u%d][%u%d][%u%d]$") then
-    return code
-  end
+  local place = "^%u%u%u%u%u%u[%u2-9][A-NP-Z0-9]"
+  if code:find(place .. "$") or code:find(place .. "[%u%d][%u%d][%u%d]$") then return code end
 end
 
 return iban

@@ -55,6 +55,7 @@ return {
   ["earnings.type.release"] = "Auszahlbar geworden",
   ["admin.payouts.one"] = "Sammlung {id}",
   ["admin.payouts.batch"] = "Sammlung",
+  ["admin.payouts.files"] = "Dateien für die Bank",
   ["admin.payouts.by"] = "Erstellt von",
   ["admin.payouts.approved_by"] = "Freigegeben von",
   ["admin.payouts.none"] = "Noch keine Sammlungen.",

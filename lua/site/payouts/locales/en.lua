@@ -55,6 +55,7 @@ return {
   ["admin.payouts"] = "Payouts",
   ["admin.payouts.one"] = "Batch {id}",
   ["admin.payouts.batch"] = "Batch",
+  ["admin.payouts.files"] = "Files for the bank",
   ["admin.payouts.by"] = "Made by",
   ["admin.payouts.approved_by"] = "Approved by",
   ["admin.payouts.none"] = "No batches yet.",
