@@ -1,5 +1,7 @@
 #include "base/slice.h"
 
+#include <assert.h>
+
 static char fold(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
 
 bool slice_equal_fold(struct slice a, struct slice b) {
@@ -56,6 +58,7 @@ bool slice_next(struct slice *rest, char separator, struct slice *part) {
 
 bool slice_to_u64(struct slice s, uint64_t *value) {
     if (s.size == 0 || s.size > 20) return false;
+    assert(s.data);
     uint64_t result = 0;
     for (size_t i = 0; i < s.size; i++) {
         unsigned digit = (unsigned)(unsigned char)s.data[i] - '0';
