@@ -4,10 +4,12 @@ local billing = require "runtime.billing"
 local command = require "footlight.command"
 local accounts = require "store.accounts"
 local flusher = require "jobs.ledger"
+local json = require "runtime.json"
 local ledger = require "store.ledger"
 local models = require "store.models"
 local proof = require "store.ledger_proof"
 local periods = require "store.ledger_periods"
+local quarantine = require "store.ledger_quarantine"
 local provider_books = require "site.payments.reconcile"
 local reconciliation = require "store.reconciliation"
 local recovery = require "store.ledger_recovery"
@@ -242,6 +244,38 @@ local function split(options, out, slug)
   return command.OK
 end
 
+local why_not = {
+  gone = "there is no such entry that waits", taken = "its place in the wallet is booked: rebuild or adjust the "
+    .. "wallet, then dismiss it", missing = "the wallet has this change and the ledger has not: book it",
+}
+
+local function set_aside(options, out, id)
+  if not id then
+    local lines, list = {}, quarantine.list(SHOWN, options.all)
+    for i, row in ipairs(list) do
+      local entry = json.decode(row.entry)
+      lines[i] = ("%6d  %s  account %s  %s %s  paid %s bonus %s debt %s  %s%s"):format(row.id,
+        tostring(row.created_at):sub(1, 19), entry.account or "?", entry.type or "?", entry.op or "?",
+        entry.paid or "?", entry.bonus or "?", entry.debt or "?", row.reason,
+        row.solution and ("  (%s)"):format(row.solution) or "")
+    end
+    out:result(list, #lines > 0 and table.concat(lines, "\n") or "nothing is set aside")
+    return command.OK
+  end
+  local number = id:find "^%d+$" and math.tointeger(tonumber(id))
+  if not number or (options.book == nil) == (options.dismiss == nil) then
+    return out:fail(command.USAGE, "say --book or --dismiss for one entry")
+  end
+  if not options.reason or not options.reason:find "%S" then
+    return out:fail(command.USAGE, "--reason is missing: it stays with the entry")
+  end
+  local decide = options.book and quarantine.book or quarantine.dismiss
+  local ok, reason = decide(number, nil, options.reason)
+  if not ok then return out:fail(command.FAILED, why_not[reason] or reason) end
+  out:result({ id = number }, ("entry %d is decided"):format(number))
+  return command.OK
+end
+
 return command.define {
   name = "billing", summary = "compare wallets with the ledger; rebuild them from it; statements",
   commands = {
@@ -259,6 +293,10 @@ return command.define {
     { "split", summary = "a model's own shares, from now on", arguments = { "SLUG" },
       options = { { "--paid BP", "of paid credits, in basis points; or default" },
         { "--bonus BP", "of bonus credits" }, { "--reason TEXT", "why; stays in the history" } }, run = split },
+    { "quarantine", summary = "entries that were set aside; decide about one", arguments = { "[ID]" },
+      options = { { "--book", "the wallet is right: into the ledger with it" },
+        { "--dismiss", "the ledger is right as it is" }, { "--reason TEXT", "why; stays with the entry" },
+        { "--all", "list what was decided, too" } }, run = set_aside },
     { "rebuild", summary = "set wallets that Redis forgot to what the ledger says", run = rebuild },
   },
 }

@@ -255,7 +255,7 @@ local function txn_row(shard, epoch, entry)
   return {
     op = entry.op, type = entry.type, ref_type = ref_type, ref_id = ref_id,
     actor = entry.actor or "system", reason = reason, at = entry.at, shard = shard, epoch = epoch,
-    stream_ms = entry.stream_ms, stream_n = entry.stream_n, account = entry.account, seq = entry.seq,
+    stream_ms = shard and entry.stream_ms, stream_n = shard and entry.stream_n, account = entry.account, seq = entry.seq,
     detail = json.encode { paid = entry.paid, bonus = entry.bonus, debt = entry.debt, payee = entry.payee,
       elapsed_ms = entry.elapsed_ms, total = entry.total, ref_at = entry.ref_at, of_type = entry.of_type,
       extra = extra or nil },
@@ -330,6 +330,15 @@ end
 local function behind(entry, cursor)
   return entry.stream_ms > cursor.stream_ms
     or entry.stream_ms == cursor.stream_ms and entry.stream_n > cursor.stream_n
+end
+
+--- Books one entry that a person has decided about, beside the stream: without a place in it, so that the chain
+-- of hashes stays as it is. nil and why it cannot be booked.
+function ledger.book_decided(entry, tx)
+  local its, problem = legs.of(entry, ledger.splits(tx)(legs.split_at(entry), entry.payee))
+  if not its then return nil, problem end
+  insert(tx, nil, nil, { { entry = entry, legs = its } })
+  return true
 end
 
 --- Books what is new of `entries` (as billing.outbox.read gives them) and moves the shard's cursor behind

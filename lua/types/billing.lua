@@ -21,6 +21,7 @@ local billing = {}
 ---@field type? string
 ---@field reason? string
 ---@field actor? string "account:7", "command", …
+---@field currency? "CRD" anything else is refused as BADCURRENCY
 
 ---@class billing_credit: billing_operation
 ---@field amount integer

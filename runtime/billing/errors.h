@@ -3,7 +3,8 @@
 #include "base/slice.h"
 
 /// Every failure of billing starts with one stable word. The caller's fault, nothing changed:
-/// BADACCOUNT BADAMOUNT BADBUCKET BADKEY BADPAYEE BADREASON BADACTOR BADTERMS BADTIME BADTYPE
+/// BADACCOUNT BADAMOUNT BADBUCKET BADCURRENCY (said by runtime.billing) BADKEY BADPAYEE BADREASON
+/// BADACTOR BADTERMS BADTIME BADTYPE
 /// DUPLICATE (the key was used for something else). A refusal, nothing changed: NOFUNDS FROZEN
 /// DAYLIMIT (the time of this day is used up)
 /// TOOMUCH CLOSED STALE ALIVE UNKNOWNSID NOORIGINAL NOTREFUNDABLE. The service's fault: UNAVAILABLE

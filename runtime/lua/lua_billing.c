@@ -84,6 +84,20 @@ void lua_billing_done_strict(void *context, const struct billing_result *result)
     if (co) finish(co, result, true);
 }
 
+/// What a wrong value of a field is called (billing/errors.h).
+static const char *word_of(const char *name) {
+    static const char *const words[][2] = {
+        {"amount", "BADAMOUNT"}, {"account", "BADACCOUNT"}, {"payee", "BADPAYEE"},
+        {"seconds", "BADTIME"},  {"until_ms", "BADTIME"},   {"op", "BADKEY"},
+        {"original", "BADKEY"},  {"bucket", "BADBUCKET"},   {"type", "BADTYPE"},
+        {"reason", "BADREASON"}, {"actor", "BADACTOR"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(name, words[i][0]) == 0) return words[i][1];
+    }
+    return "BADTERMS";
+}
+
 /// A whole number in field `name` of the table at 1. Fractions are refused here: amounts have none.
 int64_t lua_billing_integer(lua_State *L, const char *name, bool optional) {
     int64_t value = 0;
@@ -92,7 +106,8 @@ int64_t lua_billing_integer(lua_State *L, const char *name, bool optional) {
         return 0;
     }
     if (!lua_isinteger(L, -1)) {
-        luaL_error(L, "billing: %s must be a whole number, not %s", name, luaL_tolstring(L, -1, NULL));
+        luaL_error(L, "billing: %s %s must be a whole number, not %s", word_of(name), name,
+                   luaL_tolstring(L, -1, NULL));
     }
     value = lua_tointeger(L, -1);
     lua_pop(L, 1);
@@ -103,7 +118,7 @@ int64_t lua_billing_integer(lua_State *L, const char *name, bool optional) {
 struct slice lua_billing_text(lua_State *L, const char *name, const char *otherwise) {
     int type = lua_getfield(L, 1, name);
     if (type == LUA_TNIL && otherwise) return slice_of(otherwise);
-    if (type != LUA_TSTRING) luaL_error(L, "billing: %s must be text", name);
+    if (type != LUA_TSTRING) luaL_error(L, "billing: %s %s must be text", word_of(name), name);
     size_t size;
     const char *text = lua_tolstring(L, -1, &size);
     return slice_make(text, size);
@@ -139,6 +154,12 @@ struct billing_operation lua_billing_operation(lua_State *L, const char *type) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     luaL_checkstack(L, 24, "billing");
+    // Money never gets into a wallet of credits, whoever mixes them up.
+    if (lua_getfield(L, 1, "currency") != LUA_TNIL &&
+        (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "CRD") != 0)) {
+        luaL_error(L, "billing: BADCURRENCY wallets hold credits (CRD)");
+    }
+    lua_pop(L, 1);
     struct billing_operation operation = {
         .op = lua_billing_text(L, "op", NULL),
         .account = lua_billing_integer(L, "account", false),

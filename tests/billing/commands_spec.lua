@@ -6,6 +6,7 @@ local crypto = require "runtime.crypto"
 local db = require "runtime.db"
 local flusher = require "jobs.ledger"
 local ledger = require "store.ledger"
+local testing = require "footlight.testing"
 local wallet_command = require "commands.wallet"
 
 local function make_account()
@@ -89,6 +90,48 @@ describe("the operator's commands", function()
     assert.equal(0, code)
     assert.matches("closing%s+0.000011", text)
     assert.equal(2, (quietly(command.run, { "statement", name, "--from", "yesterday" })))
+  end)
+
+  it("quarantine shows what was set aside, and lets a person decide so that both sides agree again", function()
+    local account = make_account()
+    local tip = "spec:" .. crypto.random_token(9)
+    billing.credit { op = "spec:" .. crypto.random_token(9), account = account, amount = 9, type = "purchase" }
+    billing.tip { op = tip, account = account, amount = 4, payee = 987654321 }
+    testing.expect_log "ledger.quarantined"
+    flush()
+    local function entry_of(key)
+      local row = db.one("SELECT id, solution FROM ledger_quarantine WHERE JSON_VALUE(entry, '$.op') = ?", key)
+      return tostring(row.id), row.solution
+    end
+    local id = entry_of(tip)
+    assert.equal(1, (quietly(command.run, { "reconcile", "--wait", "0" })))
+    assert.matches(id .. "  .*account " .. account .. "  tip", select(2, quietly(command.run, { "quarantine" })))
+    assert.equal(2, (quietly(command.run, { "quarantine", id })))
+    assert.equal(2, (quietly(command.run, { "quarantine", id, "--book", "--reason", " " })))
+    local code, text = quietly(command.run, { "quarantine", id, "--dismiss", "--reason", "x" })
+    assert.equal(1, code)
+    assert.matches("book it", text)
+    assert.equal(0, (quietly(command.run, { "quarantine", id, "--book", "--reason", "the model was deleted" })))
+    assert.equal("booked: the model was deleted", select(2, entry_of(tip)))
+    code, text = quietly(command.run, { "reconcile", "--wait", "5" })
+    assert.equal(0, code, text)
+    assert.equal(5, ledger.wallet(account).paid)
+    -- The same key at the same place with another amount: the ledger is right.
+    local shard = billing.shard(account)
+    local cursor = ledger.cursors()[shard]
+    local contradiction = { op = tip, account = account, seq = 2, type = "tip", paid = -3, bonus = 0, debt = 0,
+      at = 1700000000000, stream_ms = cursor.stream_ms, stream_n = cursor.stream_n + 1 }
+    assert.equal(1, ledger.book(shard, cursor.epoch, { contradiction }).quarantined)
+    id = tostring(db.one("SELECT MAX(id) AS id FROM ledger_quarantine").id)
+    code, text = quietly(command.run, { "quarantine", id, "--book", "--reason", "x" })
+    assert.equal(1, code)
+    assert.matches("is booked", text)
+    assert.equal(0, (quietly(command.run, { "quarantine", id, "--dismiss", "--reason", "a spec" })))
+    assert.equal(1, (quietly(command.run, { "quarantine", id, "--dismiss", "--reason", "again" })))
+    assert.matches("dismissed: a spec", select(2, quietly(command.run, { "quarantine", "--all" })))
+    assert.equal(0, (quietly(command.run, { "verify" })))
+    assert.equal(0, (quietly(command.run, { "reconcile", "--wait", "5" })))
+    assert.same({}, ledger.unbalanced(5))
   end)
 
   it("rebuild brings back what Redis lost, and lets alone what it did not lose", function()
