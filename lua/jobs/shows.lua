@@ -16,6 +16,8 @@ local TROUBLE_PAUSE = 2
 local ABSENT_MS = 15000      -- a page may be loaded again, a player may fall back
 local EMPTY_MS = 30000       -- a group show without members, a stream that is gone
 local SAVE_MS = 4000
+local METER_MS = 1900
+local CREDIT_MINUTE = 60
 local SETTLE_SECONDS = 20    -- sessions that do not say that they ended are not waited for longer
 
 local job = { name = "shows" }
@@ -68,17 +70,41 @@ local function save(show, known, evidence)
   end
 end
 
--- The meter that both sides see; warnings at three and one minute are the page's.
-local function tell_meter(show, known, mine)
-  if task.monotonic_ms() - (known.told or 0) < 1900 then return end
+local function left_of(show, participant, watched_ms)
+  local rate = participant.role == "spy" and show.spy_rate or show.rate
+  if rate == 0 or participant.role == "buyer" then return nil end
+  local wallet = billing.wallet(participant.account_id)
+  -- What is held pays for the minimum; once it is taken, the wallet says it without us.
+  local used = participant.captured == 0 and participant.role ~= "spy"
+    and math.min(watched_ms // 1000, show.minimum * CREDIT_MINUTE) or 0
+  return math.max((wallet.paid + wallet.bonus + wallet.held) * CREDIT_MINUTE // rate - used, 0)
+end
+
+-- The meters that both sides see: to each what it costs him, to the model what it comes to. Warnings at
+-- three and one minute are the page's; what is left in a viewer's wallet is his to know.
+local function tell_meters(show, known, evidence)
+  if task.monotonic_ms() - (known.told or 0) < METER_MS then return end
   known.told = task.monotonic_ms()
-  local wallet = billing.wallet(show.requester_id)
-  local funds = wallet.paid + wallet.bonus + wallet.held
-  local used = math.min(mine.watched_ms // 1000, show.minimum * 60)
-  local left = math.max(funds * 60 // show.rate - used, 0)
-  realtime.publish("show:" .. show.id, { type = "meter", show = show.id, state = show.state,
-    seconds = mine.watched_ms // 1000, cost = rules.cost(show, mine.watched_ms), rate = show.rate,
-    left = left <= 180 and left or nil, at = task.now_ms() })
+  local sum, people, spies = 0, 0, 0
+  local heard = {}
+  for _, each in ipairs(shows.participants(show.id)) do
+    local mine = evidence[each.account_id] or show_evidence.none()
+    local watched = math.max(mine.watched_ms, each.watched_ms)
+    local cost = rules.cost(show, watched, each.role)
+    sum = sum + cost
+    if each.state == "in" then
+      if each.role == "spy" then spies = spies + 1 else people = people + 1 end
+      heard[#heard + 1] = { account = each.account_id, seconds = watched // 1000, cost = cost,
+        left = left_of(show, each, watched) }
+    end
+  end
+  local function tell(account, seconds, cost, left)
+    realtime.publish("user:" .. account, { type = "meter", show = show.id, slug = show.slug, kind = show.kind,
+      state = show.state, seconds = seconds, cost = cost, left = left, people = people, spies = spies,
+      at = task.now_ms() })
+  end
+  for _, each in ipairs(heard) do tell(each.account, each.seconds, each.cost, each.left) end
+  tell(show.model_account, show.seconds, sum)
 end
 
 local function is_live(show)
@@ -110,7 +136,7 @@ local function private_active(show, known, evidence)
     shows.move { id = show.id, from = "active", to = "paused", seconds = shows.PAUSE_SECONDS }
   elseif mine.open then
     known.present = now
-    tell_meter(show, known, mine)
+    tell_meters(show, known, evidence)
   elseif mine.reason == "funds" then
     shows.finish(show.id, "no_credit")
   elseif now - known.present > ABSENT_MS then
@@ -131,6 +157,7 @@ local function with_many(show, known, evidence)
   local now = task.monotonic_ms()
   if is_live(show) then known.live = now end
   if now - known.live > EMPTY_MS then return shows.finish(show.id, "no_media") end
+  if known.live == now then tell_meters(show, known, evidence) end
   if show.kind == "ticket" then return end
   for account, mine in pairs(evidence) do
     if account ~= show.model_account and mine.open then

@@ -11,7 +11,7 @@ local offers = require "site.show_offers"
 local present = require "site.present"
 local realtime = require "runtime.realtime"
 local rooms = require "store.rooms"
-local shows = require "store.shows"
+local show_panel = require "studio.show_panel"
 
 local CREDIT = 1000000
 local HISTORY = 50
@@ -145,13 +145,6 @@ local function send_tip(req)
   return req:redirect("/r/" .. room.slug)
 end
 
--- Chat everywhere; the meter of a show is its participants' and the model's.
-local function caps_of(account)
-  local caps = { "chat:*" }
-  for _, id in ipairs(shows.heard_by(account.id)) do caps[#caps + 1] = "show:" .. id end
-  return caps
-end
-
 return function(site)
   site:get("/r/:slug", { name = "room" }, function(req)
     local room = room_of(req)
@@ -162,7 +155,9 @@ return function(site)
     return req:render("site/room", {
       room = room, own_room = own(req, room), history = history, position = position,
       note = note_of(req, room, found), ticket = playable and access.ticket(req, room, found) or nil,
-      show = offers.of(req, room, found), public_now = found.kind == "public",
+      show = offers.of(req, room, found), panel = found.own and show_panel.of(req, room) or nil,
+      in_show = found.kind == "in" or found.kind == "own" and found.show ~= nil,
+      public_now = found.kind == "public",
       tip_form = forms.fresh(), tip_key = crypto.random_token(18),
     })
   end)
@@ -209,7 +204,7 @@ return function(site)
     local token = realtime.token {
       account = account and account.id or 0, name = account and account.name or nil,
       role = account and account.role or nil, session = req.session and tostring(req.session.id) or nil,
-      caps = account and caps_of(account) or nil, seconds = TOKEN_SECONDS,
+      caps = account and { "chat:*" } or nil, seconds = TOKEN_SECONDS,
     }
     return req:json_response { token = token, seconds = TOKEN_SECONDS }
   end)

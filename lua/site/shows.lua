@@ -5,6 +5,8 @@ local live = require "site.live"
 local present = require "site.present"
 local rooms = require "store.rooms"
 local rules = require "store.show_rules"
+local access = require "site.show_access"
+local offers = require "site.show_offers"
 local show_evidence = require "site.show_evidence"
 local shows = require "store.shows"
 
@@ -147,6 +149,14 @@ local function end_show(req, room, values)
 end
 
 return function(site)
+  -- The part of the room page that shows move, for pages that are open.
+  site:get("/r/:slug/show", { name = "show_part" }, function(req)
+    local room = room_of(req)
+    if req.headers["sec-fetch-dest"] == "document" then return req:redirect("/r/" .. room.slug) end
+    return req:render("partials/show", { room = room, show = offers.of(req, room, access.of(req, room)),
+      login_url = "/login?next=/r/" .. room.slug })
+  end)
+
   site:post("/r/:slug/show", {
     name = "show", signed_in = true, limit = { name = "show", count = 30, seconds = 60, by = "account" },
   }, function(req)

@@ -79,8 +79,9 @@ function rules.due(show, participant, reason)
 end
 
 --- What both sides see while it runs: what the show has cost this participant so far.
-function rules.cost(show, watched_ms)
+function rules.cost(show, watched_ms, role)
   local seconds = watched_ms // 1000
+  if role == "spy" then return (show.spy_rate or 0) * seconds // CREDIT_MINUTE end
   if show.kind == "ticket" then return show.price end
   if seconds <= rules.FREE_SECONDS then return 0 end
   return math.max(show.rate * seconds // CREDIT_MINUTE, show.rate * show.minimum)

@@ -89,15 +89,19 @@ function shows.unsettled()
     ORDER BY p.id LIMIT 500]])
 end
 
---- The running shows whose meter this account may see.
-function shows.heard_by(account_id)
-  local ids = {}
-  for i, row in ipairs(db.rows([[
-    SELECT s.id FROM shows s JOIN model_profiles m ON m.id = s.model_id
-    WHERE s.on_stage IS NOT NULL AND (m.account_id = ? OR EXISTS (SELECT 1 FROM show_participants p
-      WHERE p.show_id = s.id AND p.account_id = ? AND p.state = 'in' AND p.role <> 'spy'))
-    ORDER BY s.id LIMIT 20]], account_id, account_id)) do ids[i] = row.id end
-  return ids
+--- The last show of a viewer in a room, if it ended at most so many seconds ago.
+function shows.last_of(account_id, model_id, seconds)
+  return finish(db.one(columns .. [[
+    JOIN show_participants p ON p.show_id = s.id
+    WHERE p.account_id = ? AND s.model_id = ? AND s.ended_at > UTC_TIMESTAMP(6) - INTERVAL ? SECOND
+    ORDER BY s.ended_at DESC LIMIT 1]], account_id, model_id, seconds))
+end
+
+--- The same of a model, whoever took part.
+function shows.last_of_model(model_id, seconds)
+  return finish(db.one(columns .. [[
+    WHERE s.model_id = ? AND s.ended_at > UTC_TIMESTAMP(6) - INTERVAL ? SECOND
+    ORDER BY s.ended_at DESC LIMIT 1]], model_id, seconds))
 end
 
 --- The prices of a room, locked: who agreed to one is not overtaken by a change.
@@ -169,7 +173,7 @@ function shows.announce(values, tx)
   end)
 end
 
-local ends = { ending = true, settled = true, cancelled = true }
+local ends = { declined = true, expired = true, withdrawn = true, ending = true, settled = true, cancelled = true }
 
 --- move { id, from, to, reason =, seconds = (until it has lasted long enough) } → true; false if it is no
 -- longer in `from`, or another show has the stream. Raises for a move that no show may make.

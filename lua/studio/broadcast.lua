@@ -2,6 +2,7 @@
 --- asks for. The script sends to /media/ingest/<token> (docs/streaming.md).
 local live = require "site.live"
 local models = require "store.models"
+local show_panel = require "studio.show_panel"
 local streaming = require "runtime.streaming"
 
 -- Width, height, frames a second, video kbit/s. The script fills the form from these; whoever changes
@@ -45,6 +46,7 @@ return function(site)
       local strings = {}
       for i, name in ipairs(said) do strings[i] = { name = name, text = req.t("broadcast." .. name) } end
       return req:render("studio/broadcast", {
+        panel = show_panel.of(req, model),
         model = model, approved = model.state == "approved", now = live.of(model.slug).state,
         presets = presets_of(req.t), sizes = sizes, frame_rates = frame_rates, strings = strings,
       })

@@ -10,6 +10,7 @@ local models = require "store.models"
 local outbox = require "store.outbox"
 local present = require "site.present"
 local rooms = require "store.rooms"
+local show_panel = require "studio.show_panel"
 local stream_keys = require "store.stream_keys"
 
 local CREDIT = 1000000
@@ -88,6 +89,7 @@ local function page(req, model, shown, status)
   if new_key then cache.delete(slot) end
   local now = live.of(model.slug)
   return req:render("studio/index", {
+    panel = show_panel.of(req, model),
     model = model, state = now.state, banner = banner_of(model, now, t),
     checklist = checklist_of(model, room, key, req), key = key, new_key = new_key,
     approved = model.state == "approved",

@@ -7,9 +7,11 @@ local forms = require "site.forms"
 local live = require "site.live"
 local models = require "store.models"
 local present = require "site.present"
+local show_panel = require "studio.show_panel"
 local rooms = require "store.rooms"
 local rules = require "store.show_rules"
 local show_evidence = require "site.show_evidence"
+local show_view = require "site.show_view"
 local shows = require "store.shows"
 
 local CREDIT = 1000000
@@ -44,38 +46,27 @@ end
 local function whole(amount) return amount and tostring(amount // CREDIT) or "" end
 
 local function row_of(show, req)
-  local inside, held = 0, 0
-  for _, each in ipairs(shows.participants(show.id)) do
-    if each.state == "in" and each.role ~= "spy" then inside, held = inside + 1, held + each.held end
-  end
+  local inside = show_view.inside(show)
   return {
-    id = show.id, kind = show.kind, state = show.state, name = show.requester_name, title = show.title,
-    left_ms = show.left_ms, rate_text = present.credits(show.rate, req.locale), minimum = show.minimum,
-    price_text = present.credits(show.price, req.locale), people = inside, size = show.size, rate = show.rate,
-    held_text = present.credits(held, req.locale), seconds = show.seconds,
+    id = show.id, kind = show.kind, state = show.state, title = show.title, people = inside.people, size = show.size,
+    rate_text = present.credits(show.rate, req.locale), price_text = present.credits(show.price, req.locale),
+    held_text = present.credits(inside.held, req.locale),
     starts_iso = show.starts_at and format.iso(show.starts_at),
     starts_text = show.starts_at and format.datetime(show.starts_at, req.locale),
-    on_stage = rules.on_stage(show.state), ready = show.kind == "group" and inside >= show.size
-      or show.kind == "ticket" and show.state == "selling",
+    ready = show.kind == "group" and inside.people >= show.size or show.kind == "ticket" and show.state == "selling",
   }
 end
 
 local function page(req, model, more, status)
   local room = rooms.by_model(model.id)
-  local requests, running, planned = {}, nil, {}
-  for _, show in ipairs(shows.open_of_model(model.id)) do
-    local row = row_of(show, req)
-    if show.state == "requested" then
-      requests[#requests + 1] = row
-    elseif row.on_stage then
-      running = row
-    elseif show.state ~= "ending" then
-      planned[#planned + 1] = row
-    end
+  local open, planned = shows.open_of_model(model.id), {}
+  for _, show in ipairs(open) do
+    if show.kind ~= "private" and not rules.on_stage(show.state) then planned[#planned + 1] = row_of(show, req) end
   end
+  local panel = show_panel.of(req, model, open)
   local variables = {
-    model = model, requests = requests, running = running, planned = planned, away = room.away,
-    live = live.of(model.slug).state == "live", announce = forms.fresh(),
+    model = model, panel = panel, running = panel.running, planned = planned, away = room.away,
+    live = panel.live, announce = forms.fresh(),
     prices = forms.fresh { private_rate = whole(room.private_rate), spy_rate = whole(room.spy_rate),
       private_minimum = tostring(room.private_minimum), group_rate = whole(room.group_rate),
       group_minimum = tostring(room.group_minimum), group_size = tostring(room.group_size), version = room.version },
@@ -86,11 +77,13 @@ local function page(req, model, more, status)
 end
 
 local function back(req, key, tone)
+  if req:wants_json() then return req:json_response { ok = true } end
   if key then req:flash(req.t(key), tone or "success") end
   return req:redirect("/studio/shows")
 end
 
 local function conflict(req, model, key)
+  if req:wants_json() then return req:json_response({ ok = false, error = req.t(key) }, 409) end
   return page(req, model, { problem = req.t(key) }, 409)
 end
 
@@ -145,6 +138,11 @@ end
 return function(site)
   site:group({ prefix = "/studio/shows", signed_in = true }, function(group)
     group:get("/", { name = "studio_shows" }, function(req) return page(req, model_of(req)) end)
+
+    -- The panel alone, for pages of hers that are open.
+    group:get("/panel", { name = "studio_show_panel" }, function(req)
+      return req:render("partials/show_panel", { panel = show_panel.of(req, model_of(req)) })
+    end)
 
     group:post("/prices", function(req)
       local model = model_of(req)

@@ -22,15 +22,16 @@ export function amountButtons(form) {
   field.addEventListener("input", mark);
 }
 
-/** Sends a form and returns the answer's JSON, or throws with a text for people. */
-export async function send(form, fallback) {
+/** Sends a form (and `more`, such as the button that was pressed) and returns the answer's JSON, or
+    throws with a text for people. */
+export async function send(form, fallback, more = {}) {
   const button = form.querySelector("[type=submit]");
   if (button) button.disabled = true;
   try {
     const answer = await fetch(form.action, {
       method: "POST",
       headers: { accept: "application/json" },
-      body: new URLSearchParams(new FormData(form)),
+      body: new URLSearchParams([...new FormData(form), ...Object.entries(more)]),
     });
     const type = answer.headers.get("content-type") ?? "";
     const body = type.includes("json") ? await answer.json() : {};

@@ -3,7 +3,7 @@ import { startChat } from "./chat.js";
 import { send } from "./forms.js";
 import { createPlayer } from "./player.js";
 import { followBalance, session } from "./session.js";
-import { countdowns, followShows, showMeter } from "./show.js";
+import { followShows } from "./show.js";
 
 const root = document.querySelector("[data-room]");
 const strings = document.querySelector("[data-strings]").dataset;
@@ -17,6 +17,10 @@ const meter = root.querySelector("[data-meter]");
 const slug = root.dataset.room;
 const rate = Number(box.dataset.rate);
 const inShow = box.dataset.inShow !== undefined;
+const showArea = root.querySelector("[data-show-area]"); // not in her own room: that has the studio's panel
+const shows = showArea && followShows(showArea, {
+  address: `/r/${slug}/show`, account: root.querySelector("[data-chat]").dataset.me, slug, strings,
+});
 let player = null;
 let state = root.dataset.state;
 let stopped = false; // by the viewer, or because the credits ran out
@@ -116,6 +120,7 @@ function onStatus(message) {
     setTimeout(() => location.reload(), Math.random() * 700);
     return;
   }
+  if (message.show !== undefined) setTimeout(() => shows?.refresh(), Math.random() * 700);
   if (message.state === state) return;
   const before = state;
   state = message.state;
@@ -170,9 +175,6 @@ startChat(slug, strings, {
   },
 });
 session().subscribe(`status:${slug}`, onStatus);
-followShows(root.querySelector("[data-chat]").dataset.me, slug);
-showMeter(root, strings);
-countdowns(root, strings.seconds);
 followBalance((balance) => {
   if (!player || rate === 0 || meter.hidden) return;
   const seconds = Math.floor(((balance.paid + balance.bonus + balance.held) / rate) * 60);

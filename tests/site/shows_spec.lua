@@ -6,6 +6,7 @@ local db = require "runtime.db"
 local job = require "jobs.shows"
 local outbox_job = require "jobs.outbox"
 local people = dofile(config.root .. "/tests/site/people.lua")
+local realtime = require "runtime.realtime"
 local redis = require "runtime.redis"
 local rules = require "store.show_rules"
 local shows = require "store.shows"
@@ -414,8 +415,10 @@ describe("the pages", function()
 
   it("want the minimum to be there", function()
     local model = priced()
-    local client = people.signed_in(viewer(119))
+    local account = viewer(120)
+    local client = people.signed_in(account)
     local page = client:get("/r/" .. model.slug)
+    billing.tip { op = "spec:" .. model.slug, account = account.id, amount = CREDIT, payee = model.id, slug = model.slug }
     assert.equal(402, client:submit(page, {}, "/r/" .. model.slug .. "/show").status)
     local guest = people.client()
     assert.is_nil(guest:get("/r/" .. model.slug):form("/r/" .. model.slug .. "/show"))
@@ -520,5 +523,99 @@ describe("the pages", function()
     wait_page(people.client(), "/search?q=" .. model.slug, "Away")
     local client = people.signed_in(viewer(500))
     assert.is_nil(client:get("/r/" .. model.slug):form("/r/" .. model.slug .. "/show"))
+  end)
+
+  it("tell the viewer what became of his request, and what it cost", function()
+    local model, owner = priced()
+    local account = viewer(500)
+    local client, studio = people.signed_in(account), people.signed_in(owner)
+    local room = "/r/" .. model.slug
+    local declined = assert(requested(model, account))
+    assert.equal(200, studio:submit(studio:get "/studio/shows", { ["do"] = "decline" }, "/studio/shows/" .. declined.id).status)
+    local page = client:get(room)
+    assert.is_true(page:has(model.stage_name .. " declined this time. Nothing was charged."))
+    local expired = assert(requested(model, account, { seconds = 0 }))
+    job.step()
+    assert.equal("expired", state_of(expired))
+    assert.is_true(client:get(room):has "did not answer in time. Nothing was charged.")
+    local show = active(model, account)
+    watched(show, account, "w:" .. show.id, 83000, 0, "over", 0, "show over")
+    shows.finish(show.id, "model")
+    settled(show)
+    assert.is_true(client:get(room):has(model.stage_name .. " ended the show. 1:23 min, 83 credits."))
+    assert.is_true(studio:get("/studio/shows"):has "You ended your last show.")
+    assert.is_true(studio:get("/studio/shows"):has "83 credits.")
+    assert.is_false(people.signed_in(viewer(500)):get(room):has "ended the show")
+  end)
+
+  it("show a request on every page of the studio, and take the answer from any of them", function()
+    local model, owner = priced()
+    local account = viewer(500)
+    local show = assert(requested(model, account))
+    local studio = people.signed_in(owner)
+    for _, address in ipairs { "/studio", "/studio/shows", "/studio/broadcast", "/studio/shows/panel", "/r/" .. model.slug } do
+      local page = studio:get(address)
+      assert.equal(200, page.status, address)
+      assert.is_true(page:has(account.name .. " asks for a private show."), address)
+    end
+    local page = studio:get "/studio/shows/panel"
+    local fields = page:form("/studio/shows/" .. show.id).fields
+    local function answer(what)
+      return studio:request("POST", "/studio/shows/" .. show.id,
+        { headers = { accept = "application/json" }, form = { ["do"] = what, csrf_token = fields.csrf_token } })
+    end
+    assert.equal(200, answer("accept").status)
+    assert.equal("accepted", state_of(show))
+    local late = answer("decline")
+    assert.equal(409, late.status)
+    assert.truthy(late.body:find("not open any more", 1, true))
+    assert.is_true(studio:get("/studio/shows/panel"):has("Waiting for " .. account.name))
+  end)
+
+  it("give an open page the part that changed, to each what is his", function()
+    local model = priced()
+    local account = viewer(500)
+    local show = active(model, account)
+    local address = "/r/" .. model.slug .. "/show"
+    local mine = people.signed_in(account):get(address)
+    assert.truthy(mine.body:find('data-show-running', 1, true))
+    assert.is_nil(mine.body:find("<html", 1, true))
+    local other = people.signed_in(viewer(100)):get(address)
+    assert.is_nil(other.body:find('data-show-running', 1, true))
+    assert.truthy(other.body:find('data-show-spy', 1, true))
+    assert.is_nil(people.client():get(address).body:find(account.name, 1, true))
+    shows.finish(show.id, "model")
+  end)
+
+  it("say what is missing before a viewer asks in vain", function()
+    local model = priced()
+    local page = people.signed_in(viewer(50)):get("/r/" .. model.slug)
+    assert.is_nil(page:form("/r/" .. model.slug .. "/show"))
+    assert.is_true(page:has "It takes 120 credits to begin with, 70 more than you have.")
+  end)
+end)
+
+describe("the meters of a show", function()
+  it("tell each what it costs him, and the model what it comes to, but not what a viewer has left", function()
+    local model, owner = priced()
+    local account, spy = viewer(200), viewer(100)
+    local show = active(model, account)
+    assert.is_true(shows.join { id = show.id, account_id = spy.id, role = "spy", states = { active = true } })
+    watched(show, account, "w:a", 150000, 0, "open")
+    watched(show, spy, "w:b", 20000, 0, "open")
+    local function heard(id)
+      job.step()
+      local last = realtime.history("user:" .. id, 1).messages[1]
+      return last and last.data.type == "meter" and last.data.spies == 1 and last.data
+    end
+    local function wait(id) return testing.wait_for(function() return heard(id) end, 10, "the meter") end
+    local mine = wait(account.id)
+    assert.same({ 150, 150 * CREDIT }, { mine.seconds, mine.cost })
+    assert.equal(80, mine.left) -- two hundred credits, of which the minimum has paid for two minutes
+    assert.same({ 20, 10 * CREDIT }, { wait(spy.id).seconds, wait(spy.id).cost })
+    local hers = wait(owner.id)
+    assert.equal(160 * CREDIT, hers.cost)
+    assert.is_nil(hers.left)
+    shows.finish(show.id, "model")
   end)
 end)
