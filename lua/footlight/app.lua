@@ -145,9 +145,13 @@ local function finish(self, req, response)
     headers["Set-Cookie"] = cookies
     headers["Cache-Control"] = "private, no-store"
   end
+  local good = response.status < 400
+  if good and req.validators then
+    for name, value in pairs(req.validators) do headers[name] = headers[name] or value end
+  end
   security.headers(headers, {
     csp = self.csp, camera = options.camera, secure = req.secure,
-    cache = response.status < 400 and options.cache or nil,
+    cache = good and (options.cache or req.validators and "private, no-cache") or nil,
   })
   return response
 end

@@ -1,6 +1,8 @@
 --- What a handler can do with its request, beside what lua_http.c gives it.
+local conditional = require "footlight.conditional"
 local csrf = require "footlight.csrf"
 local errors = require "footlight.errors"
+local events = require "footlight.events"
 local flash = require "footlight.flash"
 local json = require "runtime.json"
 local rate_limit = require "footlight.rate_limit"
@@ -92,6 +94,17 @@ function methods:text_response(text, status, kind)
     status = status or 200, headers = { ["Content-Type"] = kind or "text/plain; charset=utf-8" },
     body = text,
   }
+end
+
+--- A response that goes on: fn(stream) sends messages to a browser's EventSource.
+function methods:events(fn, options) return events.respond(self, fn, options) end
+
+--- Says what the answer is made of, etag (any text) or modified (seconds) or both; they become its
+-- headers. A 304 to return if the client has that already, else nil: make the answer.
+function methods:unchanged(is)
+  local headers, has = conditional.check(self, is)
+  self.validators = headers
+  if has then return { status = 304, headers = {}, body = "" } end
 end
 
 function methods:fail(status, detail, headers) errors.raise(status, detail, headers) end

@@ -41,7 +41,7 @@ struct lua_form {
 
 // ---- whole bodies ---------------------------------------------------------------------------
 
-static const char *body_reason(int status) {
+const char *lua_body_reason(int status) {
     switch (status) {
     case 408: return "the body came too slowly";
     case 413: return "the body is too large";
@@ -80,7 +80,7 @@ static struct lua_exchange *body_check(lua_State *L, bool failed) {
     if (failed) lua_pending_throw(L);
     struct lua_exchange *exchange = lua_request_check(L);
     if (exchange->body_error)
-        lua_request_raise(L, exchange->body_error, body_reason(exchange->body_error));
+        lua_request_raise(L, exchange->body_error, lua_body_reason(exchange->body_error));
     return exchange;
 }
 

@@ -282,6 +282,8 @@ static int stream_write(lua_State *L) { // upvalue 1: req
     lua_replace(L, 1); // [1] req
     struct lua_exchange *exchange = lua_request_check(L);
     if (exchange->gone) return luaL_error(L, "the client has left");
+    struct lua_coroutine *co = lua_coroutine_current();
+    if (co) co->cpu_ms = co->grown = 0; // limits are from one piece to the next: events may go on for days
     size_t queued = http_response_write(exchange->request, slice_make(text, size));
     if (queued <= exchange->http->write_high) {
         lua_pushboolean(L, 1);

@@ -3,7 +3,7 @@
 #include "lua/lua_http.h"
 #include "lua/pending.h"
 
-/// Shared by lua_http.c, lua_request.c, lua_body.c and lua_dispatch.c.
+/// Shared by lua_http.c, lua_request.c, lua_body.c, lua_parts.c and lua_dispatch.c.
 
 struct lua_http {
     struct runtime *runtime;
@@ -24,6 +24,8 @@ struct lua_exchange {
     struct slice path;            ///< decoded
     struct slice body;
     struct lua_form *form;
+    struct buffer part; ///< lua_parts.c: what has come and was not asked for yet
+    bool part_last, part_paused;
     enum { LUA_BODY_UNREAD, LUA_BODY_READING, LUA_BODY_HERE, LUA_BODY_GONE } body_state;
     int body_error;
     unsigned references;
@@ -42,6 +44,10 @@ void lua_request_methods(lua_State *L);   ///< pushes the table of methods, for 
 int lua_request_body(lua_State *L);   // lua_body.c: req:body(limit)
 int lua_request_json(lua_State *L);   // req:json(limit)
 int lua_request_form(lua_State *L);   // req:form(limits)
+int lua_request_parts(lua_State *L);  // lua_parts.c: req:parts(limit)
+int lua_request_trailer(lua_State *L); // req:trailer(name)
+/// Why a body could not be read: a text for its status.
+const char *lua_body_reason(int status);
 void lua_form_free(struct lua_form *form); ///< unlinks temporary files that are still there
 /// Pushes the table of urlencoded text: a string for each name, a list where it is repeated.
 void lua_push_urlencoded(lua_State *L, struct arena *arena, struct slice text);

@@ -144,6 +144,96 @@ describe("a body", function()
   end)
 end)
 
+describe("a body that is streamed", function()
+  -- Sends a chunked request piece by piece; the handler's answer says what it saw.
+  local function connect(handler, head)
+    exports.on_request = handler
+    return request.connect("POST /upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" .. head .. "\r\n\r\n")
+  end
+  after_each(function() exports.on_request = site end)
+
+  local function read_all(stream)
+    local all = ""
+    while true do
+      local more, why = stream:read(5)
+      if not more then return all, why end
+      all = all .. more
+    end
+  end
+
+  it("gives its pieces while it arrives, and the trailers behind it", function()
+    local seen = task.channel(10)
+    local stream = connect(function(req)
+      local sizes = {}
+      for part in req:parts() do
+        sizes[#sizes + 1] = #part
+        seen:send(part)
+      end
+      return text(table.concat(sizes, " ") .. " " .. tostring(req:trailer("X-Checksum")) .. " " .. tostring(req:trailer("none")))
+    end, "Transfer-Encoding: chunked")
+    stream:write("5\r\nfirst\r\n")
+    assert.equal("first", (seen:receive(5))) -- before the rest has been sent
+    stream:write("6\r\nsecond\r\n")
+    assert.equal("second", (seen:receive(5)))
+    stream:write("0\r\nX-Checksum: abc\r\n\r\n")
+    assert.matches("\r\n\r\n5 6 abc nil$", (read_all(stream)))
+    stream:close()
+  end)
+
+  it("makes the client wait while nobody asks, and comes whole", function()
+    local go_on = task.channel()
+    local total = 8 * 1024 * 1024
+    local sum, most, stopped = 0, 0, nil
+    local stream = connect(function(req)
+      for part in req:parts(total) do
+        sum, most = sum + #part, math.max(most, #part)
+        if not stopped then
+          stopped = true
+          go_on:receive(10)
+        end
+      end
+      return text(sum)
+    end, "Content-Length: " .. total)
+    local block = ("x"):rep(total // 8)
+    for _ = 1, 8 do stream:write(block) end
+    testing.wait_for(function() return stopped end)
+    task.sleep(0.05) -- what would be read meanwhile stays small
+    assert.is_true(sum < 1024 * 1024)
+    go_on:send(true)
+    assert.matches("\r\n\r\n" .. total .. "$", (read_all(stream)))
+    assert.is_true(most < 1024 * 1024, "a piece of " .. most)
+    stream:close()
+  end)
+
+  it("is refused beyond its limit, when it is malformed, and when the client leaves", function()
+    local why
+    local function handler(req)
+      local ok, problem = pcall(function() for _ in req:parts(10) do end end)
+      why = not ok and problem.status
+      error(problem, 0)
+    end
+    assert.equal(413, ask(handler, { method = "POST", body = ("x"):rep(11) }).status)
+    local stream = connect(handler, "Transfer-Encoding: chunked")
+    stream:write("zz\r\n")
+    assert.matches("^HTTP/1.1 400 ", (read_all(stream)))
+    stream:close()
+    stream = connect(handler, "Content-Length: 5")
+    stream:write("ab")
+    stream:close()
+    why = nil
+    testing.wait_for(function() return why end)
+    assert.equal(499, why)
+  end)
+
+  it("can be read in one way only", function()
+    local answer = ask(function(req)
+      req:body()
+      return text(select(2, pcall(req.parts, req)))
+    end, { method = "POST", body = "x" })
+    assert.matches("read otherwise", answer.body)
+  end)
+end)
+
 describe("a multipart form", function()
   local kind = { ["Content-Type"] = "multipart/form-data; boundary=XX" }
   local function part(head, body) return "--XX\r\nContent-Disposition: form-data; " .. head .. "\r\n\r\n" .. body .. "\r\n" end

@@ -35,7 +35,7 @@ describe("lua/types", function()
 
   it("describes the modules that every service has", function()
     for _, name in ipairs { "task", "log", "json", "config", "metrics", "crypto", "process", "file", "cache",
-      "text", "testing" } do
+      "text", "testing", "http", "request", "redis", "db", "template", "realtime", "billing", "streaming" } do
       assert.is_truthy(sources["runtime." .. name], name)
     end
   end)

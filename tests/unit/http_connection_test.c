@@ -427,6 +427,22 @@ static void slow_heads_bodies_and_idle_connections_time_out(void **state) {
     peer_close(&f->loop, mute);
 }
 
+static void a_head_that_trickles_times_out(void **state) {
+    (void)state;
+    f->options.limits.head_ms = 150;
+    serve(echo_request);
+    struct peer *peer = say("GET / HTTP/1.1\r\n" H "X: ");
+    bool never = false;
+    uint64_t limit = loop_now(&f->loop) + 5000;
+    while (!peer->ended && loop_now(&f->loop) < limit) {
+        peer_send(peer, SLICE("x")); // always something, never the end
+        loop_run_until(&f->loop, &never, 20);
+    }
+    assert_int_equal(peer_status(peer), 408);
+    assert_true(peer_has(peer, "Connection: close"));
+    peer_close(&f->loop, peer);
+}
+
 static void a_body_that_trickles_times_out(void **state) {
     (void)state;
     f->options.limits.body_ms = 50;
@@ -696,6 +712,7 @@ int main(void) {
         T(a_half_closed_client_still_gets_its_answer),
         T(a_body_that_ends_early_is_lost),
         T(slow_heads_bodies_and_idle_connections_time_out),
+        T(a_head_that_trickles_times_out),
         T(a_body_that_trickles_times_out),
         T(a_client_that_never_reads_is_cut),
         T(draining_finishes_what_is_under_way),

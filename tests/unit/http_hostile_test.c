@@ -106,6 +106,14 @@ static const struct hostile table[] = {
      R("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
        "0\r\n\r\n"),
      400, NULL},
+    {"chunked behind a vertical tab",
+     R("POST / HTTP/1.1\r\n" H "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n"), 400, NULL},
+    {"chunked with a parameter",
+     R("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked;a=b\r\n\r\n0\r\n\r\n"), 501, NULL},
+    {"chunked on a folded line",
+     R("POST / HTTP/1.1\r\n" H "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n"), 400, NULL},
+    {"tab before the colon of Transfer-Encoding",
+     R("POST / HTTP/1.1\r\n" H "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n"), 400, NULL},
     {"misspelt chunked",
      R("POST / HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), 501, NULL},
     {"chunked on 1.0",
@@ -127,6 +135,10 @@ static const struct hostile table[] = {
     {"space behind the chunk size", R(C "1 \r\na\r\n0\r\n\r\n"), 400, NULL},
     {"chunk size ended by LF", R(C "1\na\r\n0\r\n\r\n"), 400, NULL},
     {"chunk size of 17 digits", R(C "10000000000000001\r\na\r\n0\r\n\r\n"), 400, NULL},
+    {"chunk size that would wrap around", R(C "ffffffffffffffff\r\na\r\n0\r\n\r\n"), 400, NULL},
+    {"chunk size behind a plus", R(C "+1\r\na\r\n0\r\n\r\n"), 400, NULL},
+    {"chunk size with an underscore", R(C "1_0\r\na\r\n0\r\n\r\n"), 400, NULL},
+    {"request in place of the CRLF of a chunk", R(C "1\r\naGET /smuggled HTTP/1.1\r\n" H "\r\n"), 400, "smuggled"},
     {"chunk longer than it says", R(C "1\r\nab\r\n0\r\n\r\n"), 400, NULL},
     {"chunk data ended by LF", R(C "1\r\na\n0\r\n\r\n"), 400, NULL},
     {"CR in a chunk extension", R(C "1;a\rb\r\na\r\n0\r\n\r\n"), 400, NULL},
@@ -143,6 +155,8 @@ static const struct hostile table[] = {
     {"two Authorizations",
      R("GET / HTTP/1.1\r\n" H "Authorization: a\r\nAuthorization: b\r\n\r\n"), 400, NULL},
 };
+
+_Static_assert(sizeof table / sizeof *table >= 100, "each of these is there for an attack that somebody has seen");
 
 struct fixture {
     struct loop loop;

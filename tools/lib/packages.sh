@@ -5,7 +5,7 @@
 packages_site=(
     cmake ninja-build gcc libc6-dev pkg-config
     libuv1-dev liblua5.4-dev lua-cjson-dev libhiredis-dev libmariadb-dev libsodium-dev
-    libcurl4-openssl-dev zlib1g-dev libbrotli-dev node-llhttp
+    libcurl4-openssl-dev zlib1g-dev libbrotli-dev brotli node-llhttp
     mariadb-server-core mariadb-client-core redis-tools nginx libnginx-mod-rtmp ffmpeg
     curl ca-certificates procps
 )

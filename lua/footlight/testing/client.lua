@@ -47,6 +47,9 @@ end
 
 --- A client with no cookies. Options: headers (sent with every request), remote (its address).
 function Client.new(options)
+  -- Loading the site within the first request would count against that request's limits. What is wrong
+  -- with it shows in that request.
+  if not package.loaded.site then pcall(require, "site") end
   return setmetatable({ cookies = {}, options = options or {} }, Client)
 end
 

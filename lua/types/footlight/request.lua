@@ -41,6 +41,18 @@ function Request:json_response(value, status, kind) end
 ---@return table response
 function Request:text_response(text, status, kind) end
 
+--- A response that goes on: server-sent events, written by fn(stream). docs/framework.md has an example.
+---@param fn fun(stream: EventStream)
+---@param options? { deadline: number?, headers: table? }
+---@return table response
+function Request:events(fn, options) end
+
+--- Says what the answer is made of: a tag (any text that changes with it), a time (seconds), or both. They
+--- become ETag and Last-Modified. A 304 to return if the client has it already, else nil.
+---@param is { etag: string?, modified: number? }
+---@return table? response
+function Request:unchanged(is) end
+
 --- Ends the handler with that status and its page.
 ---@param status integer
 ---@param detail? string shown on the page
