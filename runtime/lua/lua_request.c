@@ -259,7 +259,8 @@ void lua_request_metatable(lua_State *L) {
         {"__tostring", request_tostring}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"header", request_header}, {"body", lua_request_body}, {"json", lua_request_json},
-        {"form", lua_request_form}, {"parts", lua_request_parts}, {"trailer", lua_request_trailer}, {"log_as", request_log_as}, {NULL, NULL}};
+        {"form", lua_request_form}, {"parts", lua_request_parts}, {"trailer", lua_request_trailer},
+        {"log_as", request_log_as}, {NULL, NULL}};
     luaL_setfuncs(L, meta, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
