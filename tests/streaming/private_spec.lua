@@ -102,11 +102,31 @@ describe("a private show", function()
     assert.equal(0, (support.play(model, nil, 2)))
     assert.equal(0, (support.play(model, nil, 2, "../publish/" .. model.key)))
     local segment = seen:match("\n(/segments/[^\n]+)")
-    for _, address in ipairs { segment:match("^[^?]+"), "/segments/" .. model.slug .. "/index.m3u8",
-      "/segments/" .. model.slug .. "/" .. key, "/k/" .. model.slug .. "/" .. key,
-      "/media/hls/" .. model.slug .. "/index.m3u8", "/media/flv/" .. model.slug,
-      "/keyframes/" .. model.slug .. ".flv", thumb } do
+    local number = segment:match("/(%d+)%.ts")
+    local bare, signed = segment:match("^([^?]+)(.*)$")
+    for _, address in ipairs {
+      -- Segments: without a signature, with another's, with one that was changed, by other spellings of the path.
+      bare, bare .. "?s=AAAAAAAAAAAAAAAAAAAAAA&e=9999999999", bare .. signed:gsub("e=%d", "e=9"),
+      "/segments/" .. model.slug .. "/" .. (number + 1) .. ".ts" .. signed, "/segments//" .. model.slug .. "/" .. number .. ".ts",
+      "/segments/./" .. model.slug .. "/" .. number .. ".ts", "/segments/" .. model.slug .. "%2f" .. number .. ".ts",
+      "/segments/" .. model.slug .. "/" .. number .. "%2ets", "/segments/x/../" .. model.slug .. "/" .. number .. ".ts",
+      -- Playlists and keys where nginx-rtmp writes them, and where other servers would serve them.
+      "/segments/" .. model.slug .. "/index.m3u8", "/segments/" .. model.slug .. "/" .. key, "/k/" .. model.slug .. "/" .. key,
+      "/hls/" .. model.slug .. "/index.m3u8", "/hls/" .. model.slug .. "/" .. number .. ".ts", "/live/" .. model.slug .. ".flv",
+      -- The media service with no ticket, or with a name in its place.
+      "/media/hls/" .. model.slug .. "/index.m3u8", "/media/hls/" .. model.slug .. "/" .. key, "/media/flv/" .. model.slug,
+      "/media/flv/", "/media/hls/", "/media/hls/index.m3u8", "/media/hls/" .. hls .. "/../" .. hls .. "/index.m3u8",
+      "/media/flv/" .. hls, "/media/hls/" .. hls .. "/" .. number .. ".ts", "/media/ingest/" .. model.slug,
+      -- Pictures: the last public ones, and what they are made from.
+      thumb, (thumb:gsub("640", "320")), (thumb:gsub("640", "1280")), "/thumbs/" .. model.slug .. "/", "/keyframes/" .. model.slug .. ".flv",
+      "/thumbs/../keyframes/" .. model.slug .. ".flv", "/stat", "/control/record/start?app=live&name=" .. model.slug,
+    } do
       assert.is_true(support.get(address).status >= 400, address)
+    end
+    for _, name in ipairs { model.slug:upper(), model.slug .. "/", "/" .. model.slug, model.slug .. ".flv", "mp4:" .. model.slug,
+      "flv:" .. model.slug, "../live/" .. model.slug, model.key, model.slug .. "?show=" .. show.id,
+      model.slug .. "?policy=internal", "./" .. model.slug } do
+      assert.equal(0, (support.play(model, nil, 2, name)), name)
     end
     assert.is_nil(streaming.live(model.slug).thumb)
     assert.is_nil(support.get("/").body:find("/thumbs/" .. model.slug, 1, true))
