@@ -13,10 +13,7 @@ void crypto_named_key(lua_State *L, const char *name, unsigned char key[CRYPTO_K
     const char *setting = lua_pushfstring(L, "secrets.%s", name);
     const char *hex = settings_text(runtime_of(L)->settings, setting, NULL);
     size_t size = 0;
-    if (!hex) {
-        luaL_error(L, "the secret '%s' is not configured", name);
-        return; // for readers; luaL_error does not return
-    }
+    if (!hex) luaL_error(L, "the secret '%s' is not configured", name);
     if (sodium_hex2bin(key, CRYPTO_KEY_SIZE, hex, strlen(hex), NULL, &size, NULL) != 0 ||
         size != CRYPTO_KEY_SIZE || strlen(hex) != 2 * CRYPTO_KEY_SIZE) {
         luaL_error(L, "the secret '%s' is not 64 hex digits", name);

@@ -49,8 +49,8 @@ static void push_reply(lua_State *L, const redisReply *reply, int depth) {
 static void on_reply(void *context, const redisReply *reply, const char *error) {
     lua_State *co = lua_pending_take(lua_pending_of(context));
     if (!co) return;
-    if (error) {
-        lua_pending_fail(co, "redis: %s", error);
+    if (error || !reply) {
+        lua_pending_fail(co, "redis: %s", error ? error : "no reply");
     } else if (reply->type == REDIS_REPLY_ERROR) {
         lua_pending_fail(co, "redis: %s", reply->str);
     } else {

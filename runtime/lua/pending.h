@@ -1,10 +1,9 @@
 #ifndef FOOTLIGHT_LUA_PENDING_H
 #define FOOTLIGHT_LUA_PENDING_H
-#include <lauxlib.h>
-#include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "lua/raise.h"
 
 /// How a binding waits. A C function called from Lua begins a pending operation, starts the work in
 /// the core with the handle as its context, and returns lua_pending_yield(). When the core's

@@ -1,10 +1,9 @@
 #ifndef FOOTLIGHT_LUA_RUNTIME_H
 #define FOOTLIGHT_LUA_RUNTIME_H
-#include <lauxlib.h>
-#include <lua.h>
 #include "base/buffer.h"
 #include "base/settings.h"
 #include "loop/loop.h"
+#include "lua/raise.h"
 
 /// What the bindings of one process can reach. A NULL member means that this service does not have
 /// it; the binding then raises "… is not available in the <service> service". server/service.c

@@ -208,7 +208,7 @@ static void link_retry(struct timer *timer) {
         struct slice rest = slice_of(link->seeds), seed;
         unsigned count = 0;
         while (slice_next(&rest, ',', &seed)) count++;
-        unsigned wanted = link->seed++ % count;
+        unsigned wanted = link->seed++ % (count ? count : 1);
         rest = slice_of(link->seeds);
         for (unsigned i = 0; i <= wanted; i++) slice_next(&rest, ',', &seed);
         link_parse_host(link, slice_trim(seed));

@@ -162,14 +162,15 @@ struct json_value json_member(struct json_value object, const char *name) {
     struct json_value found = {JSON_NONE, {0}}, value;
     if (object.kind != JSON_OBJECT) return found;
     struct json_walk walk = json_begin(object);
-    struct slice key, wanted = slice_of(name);
+    struct slice key = {0}, wanted = slice_of(name);
     while (json_next(&walk, &key, &value))
         if (slice_equal(slice_sub(key, 1, key.size - 2), wanted)) found = value;
     return found;
 }
 
 static unsigned code_unit(const char *c) {
-    return (unsigned)(hex(c[0]) << 12 | hex(c[1]) << 8 | hex(c[2]) << 4 | hex(c[3]));
+    return (unsigned)hex(c[0]) << 12 | (unsigned)hex(c[1]) << 8 | (unsigned)hex(c[2]) << 4 |
+           (unsigned)hex(c[3]);
 }
 
 static void append_code_point(struct buffer *out, unsigned point) {

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include "base/clock.h"
@@ -264,6 +265,7 @@ static void on_key(void *context, const redisReply *reply, const char *error) {
         finish(publish, 403, "the key is unknown");
         return;
     }
+    assert(slug.data);
     memcpy(session->slug, slug.data, slug.size);
     session->slug[slug.size] = '\0';
     redis_format(session->streaming->options.redis, on_model, publish,
