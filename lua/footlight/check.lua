@@ -165,6 +165,37 @@ function check.route_names(found, files, router)
   end
 end
 
+-- "/r/:slug/tip" as it may stand in a text: "/r/" .. slug .. "/tip", /r/{{ room.slug }}/tip.
+local function as_pattern(path)
+  local pattern = path:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("[:*][%w_]+", "\0")
+  return (pattern:gsub("%z$", ""):gsub("%z", "[^\n]-"))
+end
+
+local defining = { get = true, post = true, put = true, patch = true, delete = true, websocket = true }
+
+--- Routes to which no page, script or redirect leads. What others call (csrf = false, /robots.txt) is left out.
+function check.unused_routes(found, files, router)
+  local texts = {}
+  for i, file in ipairs(files) do -- a definition does not lead to itself
+    texts[i] = file.text:gsub("[:.](%l+)%s*%(%s*([\"'])/[^\"'\n]*%2", function(word) return defining[word] and "" end)
+  end
+  local function leads(pattern)
+    for _, text in ipairs(texts) do
+      if text:find(pattern) then return true end
+    end
+    return false
+  end
+  for _, route in ipairs(router:routes()) do
+    local named = route.name and leads("[\"']" .. route.name:gsub("%p", "%%%0") .. "[\"']")
+    local for_others = route.path == "/" or route.options.csrf == false or route.path:find("^/[^/]+%.%l+$")
+      or route.path:find("^/%.well%-known/")
+    if not for_others and not named and not leads(as_pattern(route.path)) then
+      local path, line = (route.source or ""):match("^(.-):(%d+)$")
+      found(path or "lua/site", tonumber(line) or 1, ("nothing leads to %s %s"):format(route.method, route.path), true)
+    end
+  end
+end
+
 --- All of it: a sorted list of findings. `app` is the application of the site, nil if it did not load.
 function check.site(root, app)
   local list = {}
@@ -186,7 +217,12 @@ function check.site(root, app)
   end
   for _, file in ipairs(html) do all[#all + 1] = file end
   check.messages(found, all, function(language) return "lua/site/locales/" .. language .. ".lua" end)
-  if app then check.route_names(found, all, app.router) end
+  if app then
+    check.route_names(found, all, app.router)
+    for _, file in ipairs(sources(root, "public", "js")) do all[#all + 1] = file end -- .js and .mjs
+    for _, file in ipairs(sources(root, "conf", ".conf")) do all[#all + 1] = file end
+    check.unused_routes(found, all, app.router)
+  end
   table.sort(list, function(a, b)
     if a.path ~= b.path then return a.path < b.path end
     if a.line ~= b.line then return a.line < b.line end

@@ -23,7 +23,8 @@ function testing.program() end
 ---@param microseconds integer added to the wall clock
 function testing.clock_offset(microseconds) end
 
----@return { handles: integer, descriptors: integer }
+--- `database`: connections to MariaDB in use; `transfers`: outgoing requests; `connections`: to the in-process server.
+---@return { handles: integer, descriptors: integer, processes: integer, database: integer, transfers: integer, connections: integer }
 function testing.figures() end
 
 return testing

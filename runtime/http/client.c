@@ -28,7 +28,7 @@ struct http_client {
     size_t count, references;
     uint64_t next;
     bool closing;
-    struct metric *requests, *failures;
+    struct metric *requests, *failures, *refused, *under_way;
 };
 
 struct watch {
@@ -187,6 +187,11 @@ static void engine_init(struct http_client *client, struct engine *engine) {
     curl_multi_setopt(engine->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 32L);
 }
 
+static void collect_metrics(void *context) {
+    struct http_client *client = context;
+    metric_set(client->under_way, (int64_t)http_client_running(client));
+}
+
 struct http_client *http_client_new(struct loop *loop) {
     static bool initialised;
     if (!initialised) curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -202,12 +207,18 @@ struct http_client *http_client_new(struct loop *loop) {
                                        "Outgoing requests and mails begun.", NULL);
     client->failures = metrics_counter("footlight_http_client_failures_total",
                                        "Outgoing requests and mails without an answer.", NULL);
+    client->refused = metrics_counter("footlight_http_client_refused_total",
+                                      "Not begun: too many were under way.", NULL);
+    client->under_way = metrics_gauge("footlight_http_client_running",
+                                      "Outgoing requests and mails under way.", NULL);
+    metrics_on_export(collect_metrics, client);
     return client;
 }
 
 void http_client_free(struct http_client *client) {
     if (!client) return;
     client->closing = true;
+    metrics_off_export(collect_metrics, client);
     list_each(&client->running, node) transfer_free(container_of(node, struct transfer, link));
     smtp_pool_free(client->mails);
     CURLM *plain = client->plain.multi, *guarded = client->guarded.multi;
@@ -306,7 +317,9 @@ http_client_handle http_client_send(struct http_client *client,
                                     const struct http_client_request *request,
                                     void (*done)(void *, const struct http_client_response *),
                                     void *context, const char **error) {
-    *error = http_client_running(client) >= MOST_RUNNING ? "too many requests are under way" : request_wrong(request);
+    bool full = http_client_running(client) >= MOST_RUNNING;
+    if (full) metric_add(client->refused, 1);
+    *error = full ? "too many requests are under way" : request_wrong(request);
     if (*error) return 0;
     if (request->from) {
         metric_add(client->requests, 1);

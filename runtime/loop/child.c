@@ -176,6 +176,13 @@ size_t child_write(struct child *child, struct slice data) {
     return child->queued;
 }
 
+void child_pause(struct child *child, bool pause) {
+    uv_stream_t *output = (uv_stream_t *)&child->output[0];
+    if (child->options.inherit_output || uv_is_closing((uv_handle_t *)output)) return;
+    if (pause) uv_read_stop(output);
+    else uv_read_start(output, child_on_buffer, child_on_read);
+}
+
 void child_end_input(struct child *child) {
     if (!child->input_open) return;
     child->input_ending = true;

@@ -27,4 +27,7 @@ void child_kill(struct child *child, int number);
 /// still queued, so that callers can hold back.
 size_t child_write(struct child *child, struct slice data);
 void child_end_input(struct child *child);
+/// Stops, or goes on, reading its standard output; a child that writes more than a pipe holds waits.
+/// A child that is killed has to be read on, or its end is not noticed.
+void child_pause(struct child *child, bool pause);
 #endif

@@ -1,19 +1,12 @@
 // runtime.process: child processes with limits. No shell: a list of arguments is a list of
-// arguments.
+// arguments. Those that are talked with are in lua_child.c.
 #include <signal.h>
 
 #include "base/buffer.h"
 #include "base/memory.h"
-#include "loop/child.h"
-#include "lua/pending.h"
-#include "lua/runtime.h"
+#include "lua/lua_process.h"
 
-enum {
-    ARGUMENTS_MOST = 256,
-    OUTPUT_MOST = 4 * 1024 * 1024,
-    LIMIT_DEFAULT_S = 30,
-    CHILDREN_MOST = 64
-};
+enum { OUTPUT_MOST = 4 * 1024 * 1024, LIMIT_DEFAULT_S = 30, CHILDREN_MOST = 64 };
 
 struct running {
     lua_pending handle;
@@ -23,7 +16,7 @@ struct running {
     bool overflow;
 };
 
-static unsigned children;
+unsigned process_children;
 
 static void on_output(void *context, int stream, struct slice data) {
     struct running *running = context;
@@ -43,7 +36,7 @@ static void push_text(lua_State *L, const char *field, const struct buffer *text
 
 static void on_exit_status(void *context, int status, bool timed_out) {
     struct running *running = context;
-    children--;
+    process_children--;
     lua_State *co = lua_pending_take(running->handle);
     if (co) {
         lua_createtable(co, 0, 4);
@@ -77,7 +70,7 @@ static lua_Integer option_integer(lua_State *L, const char *name, lua_Integer ot
 // Fills list from the table at `index` (texts); they stay alive in the table.
 static void read_list(lua_State *L, int index, const char **list) {
     lua_Integer count = (lua_Integer)lua_rawlen(L, index);
-    if (count >= ARGUMENTS_MOST) luaL_error(L, "too many arguments");
+    if (count >= PROCESS_WORDS) luaL_error(L, "too many arguments");
     for (lua_Integer i = 1; i <= count; i++) {
         size_t size;
         lua_rawgeti(L, index, i);
@@ -89,33 +82,44 @@ static void read_list(lua_State *L, int index, const char **list) {
     list[count] = NULL;
 }
 
+void process_read_options(lua_State *L, struct process_words *words, struct child_options *options,
+                          lua_Integer limit) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    read_list(L, 1, words->arguments);
+    luaL_argcheck(L, words->arguments[0], 1, "no program");
+    options->arguments = words->arguments;
+    limit = option_integer(L, "limit", limit);
+    luaL_argcheck(L, limit > 0 && limit <= 86400, 1, "limit out of range");
+    options->limit_ms = (uint64_t)limit * 1000;
+    if (lua_getfield(L, 1, "directory") != LUA_TNIL) options->directory = luaL_checkstring(L, -1);
+    if (lua_getfield(L, 1, "environment") != LUA_TNIL) {
+        luaL_checktype(L, -1, LUA_TTABLE);
+        read_list(L, lua_gettop(L), words->environment);
+        options->environment = words->environment;
+    }
+    if (process_children >= CHILDREN_MOST) luaL_error(L, "too many child processes");
+}
+
+int process_cannot_start(lua_State *L, const char *program, int error) {
+    luaL_pushfail(L);
+    lua_pushfstring(L, "%s: %s", program, uv_strerror(error));
+    return 2;
+}
+
 // run{ "ffmpeg", "-v", "error", …, input = text, limit = seconds, output_most = bytes,
 //      directory = path, environment = { "K=V", … } }
 // → { status, output, errors, timed_out, overflow }; nil and the reason when it cannot be started.
 static int run(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
-    const char *arguments[ARGUMENTS_MOST], *environment[ARGUMENTS_MOST];
-    read_list(L, 1, arguments);
-    luaL_argcheck(L, arguments[0], 1, "no program");
-    struct child_options options = {
-        .arguments = arguments, .on_output = on_output, .on_exit = on_exit_status};
-    lua_Integer limit = option_integer(L, "limit", LIMIT_DEFAULT_S);
-    luaL_argcheck(L, limit > 0 && limit <= 86400, 1, "limit out of range");
-    options.limit_ms = (uint64_t)limit * 1000;
+    struct process_words words;
+    struct child_options options = {.on_output = on_output, .on_exit = on_exit_status};
+    process_read_options(L, &words, &options, LIMIT_DEFAULT_S);
     lua_Integer most = option_integer(L, "output_most", OUTPUT_MOST);
     luaL_argcheck(L, most >= 0 && most <= 64 * 1024 * 1024, 1, "output_most out of range");
-    if (lua_getfield(L, 1, "directory") != LUA_TNIL) options.directory = luaL_checkstring(L, -1);
-    if (lua_getfield(L, 1, "environment") != LUA_TNIL) {
-        luaL_checktype(L, -1, LUA_TTABLE);
-        read_list(L, lua_gettop(L), environment);
-        options.environment = environment;
-    }
     size_t input_size = 0;
     const char *input = NULL;
     if (lua_getfield(L, 1, "input") != LUA_TNIL) input = luaL_checklstring(L, -1, &input_size);
     options.pipe_input = input != NULL;
-    if (children >= CHILDREN_MOST) return luaL_error(L, "too many child processes");
     // Raises now, before there is a child to lose, if the coroutine may not wait.
     lua_pending_drop(lua_pending_begin(L, "process.run", NULL, NULL));
     struct running *running = memory_zero(1, sizeof *running);
@@ -124,11 +128,9 @@ static int run(lua_State *L) {
     int error = child_spawn(runtime_of(L)->loop, &options, &running->child);
     if (error) {
         memory_free(running);
-        luaL_pushfail(L);
-        lua_pushfstring(L, "%s: %s", arguments[0], uv_strerror(error));
-        return 2;
+        return process_cannot_start(L, words.arguments[0], error);
     }
-    children++;
+    process_children++;
     if (input) {
         child_write(running->child, slice_make(input, input_size));
         child_end_input(running->child);
@@ -138,7 +140,8 @@ static int run(lua_State *L) {
 }
 
 int lua_open_process(lua_State *L) {
-    static const luaL_Reg functions[] = {{"run", run}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"run", run}, {"start", process_start_lua}, {NULL, NULL}};
+    process_child_metatable(L);
     luaL_newlib(L, functions);
     return 1;
 }

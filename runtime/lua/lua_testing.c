@@ -4,7 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "http/client.h"
+#include "lua/lua_request.h"
 #include "lua/lua_task.h"
+#include "mariadb/pool.h"
 
 enum { LINES_MOST = 1000 };
 
@@ -80,24 +83,48 @@ static int clock_offset(lua_State *L) {
     return 0;
 }
 
+struct handle_count {
+    lua_Integer all, processes;
+};
+
 static void count_handle(uv_handle_t *handle, void *context) {
-    if (!uv_is_closing(handle)) (*(lua_Integer *)context)++;
+    struct handle_count *count = context;
+    if (uv_is_closing(handle)) return;
+    count->all++;
+    if (handle->type == UV_PROCESS) count->processes++;
 }
 
-// figures(): open descriptors and handles of the loop.
+static lua_Integer busy_connections(const struct mariadb_pool *pool) {
+    if (!pool) return 0;
+    struct mariadb_pool_figures f = mariadb_pool_figures(pool);
+    return (lua_Integer)f.open - f.idle - f.connecting;
+}
+
+static void add_figure(lua_State *L, const char *name, lua_Integer value) {
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, name);
+}
+
+// figures(): open descriptors and handles of the loop, and what a test may leave behind: connections to
+// MariaDB that are in use, child processes, outgoing requests, connections to the in-process server.
 static int figures(lua_State *L) {
-    lua_Integer handles = 0, descriptors = 0;
-    uv_walk(&runtime_of(L)->loop->uv, count_handle, &handles);
+    struct runtime *runtime = runtime_of(L);
+    struct handle_count handles = {0};
+    lua_Integer descriptors = 0;
+    uv_walk(&runtime->loop->uv, count_handle, &handles);
     DIR *directory = opendir("/proc/self/fd");
     if (directory) {
         while (readdir(directory)) descriptors++;
         closedir(directory);
     }
-    lua_createtable(L, 0, 2);
-    lua_pushinteger(L, handles);
-    lua_setfield(L, -2, "handles");
-    lua_pushinteger(L, descriptors);
-    lua_setfield(L, -2, "descriptors");
+    struct http_server *inside = lua_http_of(runtime)->inside;
+    lua_createtable(L, 0, 6);
+    add_figure(L, "handles", handles.all);
+    add_figure(L, "descriptors", descriptors);
+    add_figure(L, "processes", handles.processes);
+    add_figure(L, "database", busy_connections(runtime->db) + busy_connections(runtime->db_replica));
+    add_figure(L, "transfers", runtime->http ? (lua_Integer)http_client_running(runtime->http) : 0);
+    add_figure(L, "connections", inside ? (lua_Integer)http_server_connections(inside) : 0);
     return 1;
 }
 

@@ -59,4 +59,25 @@ describe("footlight check", function()
     end)
     assert.same({ "t.html:2: no route is named 'lobby'" }, found)
   end)
+
+  it("finds routes to which nothing leads", function()
+    local site = router.new()
+    local function page() end
+    site:get("/", page)
+    site:get("/linked", page)
+    site:get("/lost", page)
+    site:get("/by-name/:id", { name = "thing" }, page)
+    site:get("/r/:slug/tips/:id", page)
+    site:get("/r/:slug/gone", page)
+    site:post("/hook", { csrf = false }, page)
+    site:group({ prefix = "/admin" }, function(admin) admin:get("/a-b", page) end)
+    local found = collect(function(add)
+      check.unused_routes(function(_, _, text, warning) add("routes", 1, text, warning) end, {
+        { path = "a.lua", text = 'site:get("/lost", f) site:get("/linked", f) return "/r/" .. slug .. "/tips/" .. id' },
+        { path = "t.html", text = "<a href='/linked'></a> {{ url_for('thing') }} <a href='/admin/a-b'></a>" },
+      }, site)
+    end)
+    assert.same({ "routes:1: warning: nothing leads to GET /lost", "routes:1: warning: nothing leads to GET /r/:slug/gone" },
+      found)
+  end)
 end)

@@ -203,6 +203,57 @@ describe("runtime.process", function()
   end)
 end)
 
+describe("process.start", function()
+  it("talks with a child, line by line, and learns how it ended", function()
+    local child <close> = assert(process.start { "sh", "-c", "while read line; do echo \"<$line>\"; done; echo no more >&2; exit 3" })
+    assert.is_true(child:write "one\n")
+    assert.equal("<one>\n", (child:read(5)))
+    child:write "two\n"
+    assert.equal("<two>\n", (child:read(5)))
+    assert.same({ nil, "timeout" }, { child:read(0.01) })
+    assert.same({ nil, "timeout" }, { child:wait(0.01) })
+    assert.is_true(child:pid() > 1)
+    child:close_input()
+    assert.same({ status = 3, output = "", errors = "no more\n", timed_out = false }, child:wait(5))
+    assert.same({ nil, "closed" }, { child:read() })
+    assert.is_false(child:write "late")
+    assert.is_nil(child:pid())
+  end)
+
+  it("makes a child wait that says more than is read, and a writer whose child does not read", function()
+    local child <close> = assert(process.start { "sh", "-c", "head -c 8000000 /dev/zero; echo end" })
+    task.sleep(0.1)
+    assert.same({ nil, "timeout" }, { child:wait(0.05) }) -- it cannot end before it is read
+    local total = 0
+    for part in function() return child:read(5) end do
+      assert.is_true(#part <= 512 * 1024)
+      total = total + #part
+    end
+    assert.equal(8000004, total)
+    assert.equal(0, child:wait(5).status)
+    local deaf <close> = assert(process.start { "sleep", "10" })
+    local ok, why = pcall(task.deadline, 0.1, function() while true do deaf:write(("x"):rep(65536)) end end)
+    assert.is_false(ok)
+    assert.matches("deadline", why)
+  end)
+
+  it("kills what is still there at the end of the block, and says why something cannot start", function()
+    local pid
+    do
+      local child <close> = assert(process.start { "sleep", "60" })
+      pid = child:pid()
+    end
+    require("footlight.testing").wait_for(function()
+      return process.run({ "kill", "-0", tostring(pid) }).status ~= 0
+    end, 5, "the child to be gone")
+    local nothing, reason = process.start { "/no/such/program" }
+    assert.is_nil(nothing)
+    assert.matches("no such file", reason)
+    local child <close> = assert(process.start { "sleep", "60", limit = 1 })
+    assert.is_true(child:wait(5).timed_out)
+  end)
+end)
+
 describe("runtime.metrics", function()
   it("finds the same metric by name and labels", function()
     local labels = { b = "2", a = "1" }

@@ -10,8 +10,8 @@ local folder = "tmp/runner-spec"
 local function run(text, ...)
   local name = folder .. "/sample_spec.lua"
   assert(file.write(name, text))
-  local result = assert(process.run { inside.program(), "--root", config.root, "test",
-    config.get("var") .. "/" .. name, ... })
+  local result = assert(process.run { inside.program(), "--root", config.root, "--site",
+    require("footlight.testing.environment").site() or "", "test", config.get("var") .. "/" .. name, ... })
   return result.output:match("([^\n]*)\n$"), result.status, result.output .. result.errors
 end
 
@@ -117,7 +117,21 @@ describe("footlight test", function()
       local task = require "runtime.task"
       it("leaves one", function() task.spawn(function() task.sleep(60) end) end)]]
     assert.equal("1 passed, 1 failed, 0 skipped", last)
-    assert.matches("leaves 1 coroutines", output)
+    assert.matches("leaves behind: 1 coroutines", output)
+  end)
+
+  it("fails a file that leaves a connection to MariaDB, a child, a request or a client's connection behind", function()
+    for name, body in pairs {
+      ["1 connections to MariaDB"] = [[kept = coroutine.wrap(function()
+        require("runtime.db").session(function() coroutine.yield() end) end) kept()]],
+      ["1 connections of clients"] = [[kept = require("runtime.request").connect("GET / HTTP/1.1\r\nHost: a\r\n\r\n")]],
+      ["1 child processes"] = [[kept = require("runtime.task").spawn(function()
+        require("runtime.process").run { "sleep", "5" } end)]],
+    } do
+      local last, _, output = run(("it('leaves it', function() %s end)"):format(body))
+      assert.equal("1 passed, 1 failed, 0 skipped", last, output)
+      assert.matches(name, output, 1, true)
+    end
   end)
 
   it("fails what does not compile, and mistakes outside of tests", function()

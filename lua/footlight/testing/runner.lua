@@ -1,6 +1,7 @@
 --- Runs busted specs inside the runtime. All of busted runs in one coroutine of the scheduler, so a
 -- test, a before_each or a describe may wait for anything; each has a limit in time. A test fails too
--- if it logs an error that it did not announce, and a file if it leaves coroutines or waits behind.
+-- if it logs an error that it did not announce, and a file if it leaves coroutines, waits, connections,
+-- child processes or requests behind.
 local json = require "runtime.json"
 local task = require "runtime.task"
 local inside = require "runtime.testing"
@@ -61,17 +62,28 @@ function Run:record(element, status, message, trace)
   if self.options.on_result then self.options.on_result(result, kind) end
 end
 
--- Waits until no more coroutines and waits are there than before the file began.
+-- What a file may not leave behind, as testing.figures() names it and as people do.
+local leavings = {
+  { "coroutines", "coroutines" }, { "pending", "waits" }, { "database", "connections to MariaDB" },
+  { "processes", "child processes" }, { "transfers", "outgoing requests" }, { "connections", "connections of clients" },
+}
+
+-- Waits until no more of anything is there than before the file began.
 function Run:check_leaks(element, before)
   local give_up = task.monotonic_ms() + SETTLE_SECONDS * 1000
-  local now
+  local left
   repeat
-    now = testing.figures()
-    if now.coroutines <= before.coroutines and now.pending <= before.pending then return end
+    local now = testing.figures()
+    left = {}
+    for _, item in ipairs(leavings) do
+      local more = now[item[1]] - before[item[1]]
+      if more > 0 then left[#left + 1] = ("%d %s"):format(more, item[2]) end
+    end
+    if not left[1] then return end
+    collectgarbage() -- what nobody holds any more is closed by the collector, and is not left behind
     task.sleep(0.01)
   until task.monotonic_ms() > give_up
-  self:record(element, "error", ("the file leaves %d coroutines and %d waits behind"):format(
-    now.coroutines - before.coroutines, now.pending - before.pending))
+  self:record(element, "error", "the file leaves behind: " .. table.concat(left, ", "))
 end
 
 -- Each call of user code gets a time limit; tests are followed by a look at the log.
