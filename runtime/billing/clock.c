@@ -83,12 +83,12 @@ static void meter_cut_fire(struct timer *timer) {
 }
 
 /// Tells Redis at once, or after the answer that is waited for.
-static void meter_pausing(struct meter *meter, bool paused) {
+static void meter_pausing(struct meter *meter, bool paused, uint64_t since) {
     if (!meter->billing || meter->paused == paused || meter->state == METER_CLOSING) return;
     meter->paused = paused;
     if (paused) {
         meter->pauses++;
-        meter->paused_at = loop_now(meter->billing->loop);
+        meter->paused_at = since;
     } else {
         meter->evidence = loop_now(meter->billing->loop);
     }
@@ -98,8 +98,11 @@ static void meter_pausing(struct meter *meter, bool paused) {
     loop_timer_start(meter->billing->loop, &meter->tick, 0);
 }
 
-void meter_pause(struct meter *meter) { meter_pausing(meter, true); }
-void meter_resume(struct meter *meter) { meter_pausing(meter, false); }
+void meter_pause_since(struct meter *meter, uint64_t since) { meter_pausing(meter, true, since); }
+void meter_pause(struct meter *meter) {
+    if (meter->billing) meter_pausing(meter, true, loop_now(meter->billing->loop));
+}
+void meter_resume(struct meter *meter) { meter_pausing(meter, false, 0); }
 
 static void meter_retry_fire(struct timer *timer) {
     meter_send_close(container_of(timer, struct meter, retry));
@@ -122,10 +125,9 @@ void meter_evidence(struct meter *meter) {
     }
 }
 
-bool meter_allows(struct meter *meter) {
+bool meter_allows(const struct meter *meter) {
     if (!meter->billing || meter->state == METER_CLOSING || meter->cut_told) return false;
-    meter_evidence(meter);
-    return meter->deadline == 0 || loop_now(meter->billing->loop) < meter->deadline;
+    return meter->deadline == 0 || meter->paused || loop_now(meter->billing->loop) < meter->deadline;
 }
 
 /// The sweeper: one process at a time looks through all shards for leases that ended `grace` ago,

@@ -56,10 +56,13 @@ void meter_evidence(struct meter *meter);
 /// The picture stopped (now): nothing is charged and no limit runs until meter_resume. What is reserved
 /// stays reserved. A pause of more than ten minutes ends in on_cut("paused"). Repeats are harmless.
 void meter_pause(struct meter *meter);
+/// As meter_pause, noticed late: it stopped at that loop time. What was charged already stays charged.
+void meter_pause_since(struct meter *meter, uint64_t since);
 void meter_resume(struct meter *meter);
 
-/// For an update hook that must be answered: true while the session may go on. Counts as evidence.
-bool meter_allows(struct meter *meter);
+/// For an update hook that must be answered: true while the session may go on. That a hook came is no
+/// evidence by itself.
+bool meter_allows(const struct meter *meter);
 
 /// The meter that this process keeps for `sid`, or NULL.
 struct meter *meter_find(struct billing *billing, struct slice sid);

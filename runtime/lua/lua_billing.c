@@ -393,6 +393,7 @@ static int billing_evidence(lua_State *L) {
     size_t size;
     const char *sid = luaL_checklstring(L, 1, &size);
     struct meter *meter = meter_find(lua_billing_of(L), slice_make(sid, size));
+    if (meter) meter_evidence(meter);
     lua_pushboolean(L, meter && meter_allows(meter));
     return 1;
 }

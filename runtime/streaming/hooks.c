@@ -157,7 +157,12 @@ static int update(struct streaming *streaming, const char *id, const struct hook
         if (session->kind == SESSION_PUBLISHER) publisher_refresh(session);
         return 200;
     }
-    session->seen = loop_now(streaming->loop);
+    // A hook alone says that nginx holds the connection, not that anything is shown there.
+    session_seen(session);
+    if (hook->timestamp > session->updated) {
+        session->updated = hook->timestamp;
+        session_alive(session);
+    }
     if (session->meter && !meter_allows(session->meter)) {
         session_cut(session, "funds");
         return 403;

@@ -16,6 +16,7 @@ enum {
     TOMBSTONE_MS = 60 * 1000, ///< an ended session is remembered: its callbacks come in any order
     STAT_MS = 2000,           ///< how often /stat is compared with what we believe
     STAT_FAST_MS = 250,       ///< while a stream waits for its first picture
+    STILL_MS = 3000,          ///< without a packet for so long, the picture stands
     USED_SECONDS = 90000,     ///< a used ticket is remembered for longer than any session
 };
 
@@ -36,6 +37,7 @@ struct session {
     bool gone;  ///< its end was told before the decision
     bool cut;   ///< refused from now on, whatever it asks
     bool ours;  ///< our own pull: not metered
+    bool still; ///< its picture has stopped, and so its meter
     char reason[64];
     char slug[SLUG_LIMIT + 1];
     char boot[STREAMING_BOOT_SIZE];
@@ -83,6 +85,7 @@ struct show {
     int64_t began_ms; ///< of the broadcast: the first picture
     char broadcast[SESSION_ID_SIZE]; ///< the session that began it: names it in MariaDB
     bool started;                    ///< its event was written
+    bool still;                      ///< the picture stands: its players' meters are paused
     bool moving;                     ///< while a page of /stat is read
     char publisher[SESSION_ID_SIZE]; ///< "" in grace
     char relay[SESSION_ID_SIZE];
@@ -141,7 +144,10 @@ void session_opened(struct session *session);
 void session_cut(struct session *session, const char *reason);
 /// It has ended (a callback, a socket, a sweep). end_ms 0: now. First call wins.
 void session_ended(struct session *session, int64_t end_ms, const char *reason);
-void session_alive(struct session *session); ///< evidence
+void session_seen(struct session *session);  ///< it is there; that is no evidence of watching
+void session_alive(struct session *session); ///< … and something was shown to it: evidence
+/// Its picture stopped at `since` (loop time), or goes on: no time passes for its meter between.
+void session_picture(struct session *session, bool moves, uint64_t since);
 /// Answers and remembers a refusal; nothing else on that connection is accepted.
 void session_refuse(struct session *session, int status, const char *reason);
 void session_forget(struct session *session); ///< an ended one, at once: it may begin again

@@ -46,6 +46,9 @@ struct relay {
     struct timer report;    ///< runs while somebody looks at the health
     uint64_t watched_until; ///< loop time
     int64_t owner;          ///< account that is told
+    uint64_t moved;         ///< loop time of the last picture or sound
+    bool still;             ///< none for STILL_MS: the viewers' meters are paused
+    struct timer watch;     ///< runs while there are viewers
 };
 
 struct feed {
@@ -100,6 +103,22 @@ static void note_progress(struct feed *feed, size_t queued) {
         feed->evidence = now;
         session_alive(feed->session);
     }
+}
+
+static void set_still(struct relay *relay, bool still) {
+    relay->still = still;
+    list_each(&relay->feeds, node) {
+        struct feed *feed = container_of(node, struct feed, link);
+        if (!feed->over) session_picture(feed->session, !still, relay->moved);
+    }
+}
+
+static void on_watch(struct timer *timer) {
+    struct relay *relay = container_of(timer, struct relay, watch);
+    struct loop *loop = relay->streaming->loop;
+    if (list_empty(&relay->feeds)) return;
+    if (!relay->still && loop_now(loop) - relay->moved >= STILL_MS) set_still(relay, true);
+    loop_timer_start(loop, timer, STILL_MS / 3);
 }
 
 static void deliver(struct feed *feed, const struct packet *packet) {
@@ -195,6 +214,7 @@ static void free_relay(struct relay *relay) {
     struct streaming *streaming = relay->streaming;
     loop_timer_stop(streaming->loop, &relay->idle);
     loop_timer_stop(streaming->loop, &relay->report);
+    loop_timer_stop(streaming->loop, &relay->watch);
     // One whose stream ended left the table then; who stands there now is another.
     if (hash_get(&streaming->relays, slice_of(relay->slug)) == relay) {
         hash_remove(&streaming->relays, slice_of(relay->slug));
@@ -290,6 +310,8 @@ static void on_media(void *context, const struct rtmp_message *message) {
     } else if (packet.kind == FLV_OTHER) {
         return; // empty audio or video messages mark silence; a file has no use for them
     }
+    relay->moved = loop_now(relay->streaming->loop);
+    if (relay->still) set_still(relay, false);
     packet.frame = flv_frame(message->type, message->timestamp, body, &packet.head);
     if (message->type == RTMP_AUDIO) {
         if (!relay->first_audio) relay->audio_time = message->timestamp;
@@ -356,6 +378,8 @@ static struct relay *relay_get(struct streaming *streaming, const char *slug) {
     list_init(&relay->feeds);
     timer_init(&relay->idle, on_idle);
     timer_init(&relay->report, on_report);
+    timer_init(&relay->watch, on_watch);
+    relay->moved = loop_now(streaming->loop);
     health_init(&relay->health);
     hash_put(&streaming->relays, slice_of(slug), relay);
     streaming_hold(streaming);
@@ -405,6 +429,8 @@ struct feed *feed_open(struct session *session, struct http_request *request,
     feed->relay = relay;
     loop_timer_stop(streaming->loop, &relay->idle);
     list_push_back(&relay->feeds, &feed->link);
+    session_picture(session, !relay->still, loop_now(streaming->loop));
+    if (!timer_active(&relay->watch)) loop_timer_start(streaming->loop, &relay->watch, STILL_MS / 3);
     if (may_begin(feed)) begin(feed);
     return feed;
 }

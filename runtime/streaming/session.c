@@ -89,9 +89,26 @@ void session_opened(struct session *session) {
     visibility_note(session);
 }
 
-void session_alive(struct session *session) {
+void session_seen(struct session *session) {
     session->seen = loop_now(session->streaming->loop);
     session->missing = 0;
+}
+
+void session_picture(struct session *session, bool moves, uint64_t since) {
+    if (session->still == !moves || session->cut || session->state != SESSION_OPEN) return;
+    session->still = !moves;
+    log_info(moves ? "streaming.moves" : "streaming.still", LOG_TEXT("session", session->id),
+             LOG_TEXT("slug", session->slug));
+    if (!session->meter) return;
+    if (moves) {
+        meter_resume(session->meter);
+    } else {
+        meter_pause_since(session->meter, since);
+    }
+}
+
+void session_alive(struct session *session) {
+    session_seen(session);
     if (session->meter && !session->cut) meter_evidence(session->meter);
 }
 

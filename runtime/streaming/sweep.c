@@ -35,11 +35,12 @@ static void on_client(void *context, const struct stat_client *client) {
     snprintf(id, sizeof id, "%s:%llu", streaming->boot, (unsigned long long)client->id);
     struct session *session = session_find(streaming, slice_of(id));
     if (session && session->state == SESSION_OPEN) {
-        session_alive(session);
+        session_seen(session);
         session->listed = streaming->stat_round;
         if (client->timestamp > session->timestamp) {
             session->timestamp = client->timestamp;
             session->progress = loop_now(streaming->loop);
+            session_alive(session);
         }
     }
     list_each(&streaming->samples, node) {
@@ -73,11 +74,38 @@ static void sweep_out(struct session *session, const char *why) {
     session_ended(session, clock_wall_ms() - (int64_t)silent, "lost");
 }
 
+/// Pauses the meters of a stream's players when its picture stands, as of when it was seen to move last,
+/// and lets them go on with it. The timestamps of nginx's own push say so: they move with each packet.
+static void look_at_picture(struct streaming *streaming, struct show *show) {
+    struct session *relay = session_find(streaming, slice_of(show->relay));
+    if (!relay || relay->state != SESSION_OPEN || relay->listed != streaming->stat_round) return;
+    uint64_t stood = loop_now(streaming->loop) - relay->progress;
+    // A picture that was just seen moving has stood for 0 ms; anything else is one page old or more.
+    if (show->still ? stood > 0 : stood < STILL_MS) return;
+    show->still = !show->still;
+    list_each(&streaming->list, node) {
+        struct session *session = container_of(node, struct session, link);
+        if (session->kind != SESSION_PLAYER || session->ours) continue;
+        if (strcmp(session->slug, show->slug) != 0) continue;
+        session_picture(session, !show->still, relay->progress);
+    }
+}
+
+static void look_at_pictures(struct streaming *streaming) {
+    size_t cursor = 0;
+    void *value;
+    while (hash_next(&streaming->shows, &cursor, NULL, &value)) {
+        struct show *show = value;
+        if (show->state == SHOW_LIVE) look_at_picture(streaming, show);
+    }
+}
+
 static void sweep(struct streaming *streaming, bool listed, uint64_t pid) {
     uint64_t now = loop_now(streaming->loop);
     if (listed) streaming->stat_worker = pid;
     // After a pause of ours the updates that prove a session alive may still wait to be read.
     bool judge = listed && !streaming->stat_late && now - streaming->stat_asked < SLOW_MS;
+    if (judge) look_at_pictures(streaming);
     list_each(&streaming->list, node) {
         struct session *session = container_of(node, struct session, link);
         if (session->state != SESSION_OPEN || session->kind == SESSION_WEB) continue;

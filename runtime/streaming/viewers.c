@@ -50,6 +50,8 @@ struct cached_playlist {
     uint64_t read_at;
     int64_t since_ms; ///< when the stream came to those who watch it now
     unsigned target;
+    bool still;       ///< the last segment should be here by now: the picture stands
+    uint64_t moved;   ///< loop time of the last one
 };
 
 static struct viewer *viewer_of(struct session *session) {
@@ -104,6 +106,9 @@ static struct cached_playlist *playlist_of(struct viewer *viewer) {
         seconds - changed <= 3 * (int64_t)cached->target) {
         buffer_free(&cached->text);
         cached->text = fresh;
+        uint64_t age = seconds > changed ? (uint64_t)(seconds - changed) * 1000 : 0;
+        cached->moved = now > age ? now - age : 0;
+        cached->still = age > 1000ull * cached->target + STILL_MS;
     } else {
         // Away, or no longer written to: a dead playlist would keep players (and meters) waiting.
         buffer_free(&fresh);
@@ -123,7 +128,12 @@ static void serve_playlist(struct viewer *viewer, struct http_request *request) 
         http_respond_status(request, 404);
         return;
     }
-    session_alive(&viewer->session);
+    if (!viewer->feed) session_picture(&viewer->session, !cached->still, cached->moved);
+    if (cached->still) {
+        session_seen(&viewer->session);
+    } else {
+        session_alive(&viewer->session);
+    }
     uint64_t linger = 3000ull * cached->target;
     if (linger < streaming->options.linger_ms) linger = streaming->options.linger_ms;
     loop_timer_start(streaming->loop, &viewer->linger, linger);

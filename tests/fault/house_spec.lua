@@ -149,6 +149,8 @@ describe("the house while its parts are killed and cut", function()
         INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1]],
         ("f%s%d"):format(run, i))))
     end
+    io.stdout:write "ready\n" -- what attacks waits for this
+    io.stdout:flush()
   end)
 
   it("loses no credit, makes none up and takes none twice", function()
