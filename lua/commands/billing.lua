@@ -13,6 +13,7 @@ local quarantine = require "store.ledger_quarantine"
 local provider_books = require "site.payments.reconcile"
 local reconciliation = require "store.reconciliation"
 local recovery = require "store.ledger_recovery"
+local tariff = require "store.tariff"
 local task = require "runtime.task"
 
 local PAGE = 500
@@ -152,6 +153,35 @@ local function reconcile(options, out)
     or ("%d differ"):format(#differences))
   out:result(found, table.concat(lines, "\n"))
   return found.ok and command.OK or command.FAILED
+end
+
+local function tariff_lines()
+  local lines, found = {}, {}
+  for name in pairs(tariff.names) do found[#found + 1] = name end
+  table.sort(found)
+  for i, name in ipairs(found) do
+    local history = tariff.history(name)
+    lines[i] = ("%-26s %10d  %s"):format(name, history[1] and history[1].number or 0, history[1] and history[1].reason or "")
+  end
+  return lines
+end
+
+local function set_tariff(options, out)
+  if options.set then
+    local name, text = options.set:match "^([%w_.]+)=(%d+)$"
+    local known, number = tariff.names[name or ""], math.tointeger(tonumber(text or ""))
+    if not known or not number then
+      return out:fail(command.USAGE, "--set takes NAME=NUMBER, with a name of those that are listed")
+    end
+    if not options.reason or not options.reason:find "%S" then
+      return out:fail(command.USAGE, "--reason is missing: it stays in the history")
+    end
+    if not tariff.set(name, number, options.reason) then
+      return out:fail(command.USAGE, ("%s takes %d to %d"):format(name, known.least, known.most))
+    end
+  end
+  out:result(tariff.current(), table.concat(tariff_lines(), "\n"))
+  return command.OK
 end
 
 local function rebuild(_, out)
@@ -297,6 +327,9 @@ return command.define {
       options = { { "--book", "the wallet is right: into the ledger with it" },
         { "--dismiss", "the ledger is right as it is" }, { "--reason TEXT", "why; stays with the entry" },
         { "--all", "list what was decided, too" } }, run = set_aside },
+    { "tariff", summary = "what sessions cost beside the rate: increments, free seconds, minimum, promotion, preview",
+      options = { { "--set NAME=NUMBER", "from now on; seconds, micro-credits or basis points" },
+        { "--reason TEXT", "why; stays in the history" } }, run = set_tariff },
     { "rebuild", summary = "set wallets that Redis forgot to what the ledger says", run = rebuild },
   },
 }

@@ -76,6 +76,34 @@ local function freeze(frozen)
   end
 end
 
+local function seconds_of(out, text, least)
+  local seconds = math.tointeger(tonumber(text:match "^%d+$"))
+  if not seconds or seconds < least then
+    out:stop(command.USAGE, ("'%s' is no number of seconds"):format(text))
+  end
+  return seconds
+end
+
+local function grant(options, out, name, text)
+  local account = account_of(out, name)
+  local values = operation(options, out, account, "grant")
+  values.seconds = seconds_of(out, text, 1)
+  local wallet, reason = billing.grant(values)
+  if not wallet then return out:fail(command.FAILED, ("refused: %s"):format(reason)) end
+  out:result(wallet, ("%s may watch %d seconds free"):format(name, billing.allowance(account.id).granted))
+  return command.OK
+end
+
+local function limit(options, out, name, text)
+  local account = account_of(out, name)
+  local values = operation(options, out, account, "limit")
+  values.whose, values.seconds = "site", seconds_of(out, text, 0)
+  local wallet = billing.limit(values)
+  out:result(wallet, values.seconds == 0 and name .. " may watch without a limit of the site"
+    or ("%s may watch %d seconds a day"):format(name, values.seconds))
+  return command.OK
+end
+
 local reason_option = { "--reason TEXT", "why; stays in the ledger" }
 local op_option = { "--op KEY", "a key of your own: the same key counts once" }
 
@@ -101,6 +129,10 @@ return command.define {
     { "debit", summary = "take credits", arguments = { "NAME", "AMOUNT" },
       options = { reason_option, op_option },
       run = function(options, out, name, amount) return change(options, out, name, amount, true) end },
+    { "grant", summary = "give free seconds, with any model and for ever", arguments = { "NAME", "SECONDS" },
+      options = { reason_option, op_option }, run = grant },
+    { "limit", summary = "seconds a day that the account may be charged for; 0: no limit",
+      arguments = { "NAME", "SECONDS" }, options = { reason_option, op_option }, run = limit },
     { "freeze", summary = "nothing can be spent", arguments = { "NAME" },
       options = { reason_option, op_option }, run = freeze(true) },
     { "unfreeze", summary = "spending is allowed again", arguments = { "NAME" },

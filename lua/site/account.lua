@@ -1,11 +1,13 @@
 --- The account's own pages: profile, password, where it is signed in.
 local accounts = require "store.accounts"
 local audit = require "store.audit"
+local billing = require "runtime.billing"
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
 local form = require "footlight.form"
 local format = require "footlight.format"
 local forms = require "site.forms"
+local log = require "runtime.log"
 local names = require "site.names"
 local present = require "site.present"
 local sessions = require "store.sessions"
@@ -14,6 +16,15 @@ local password_form = form.define {
   { "current", form.password { min = 1, max = 128 } },
   { "password", form.password { min = 15, max = 128 } },
 }
+
+local limit_form = form.define { { "minutes", form.integer { min = 0, max = 1440 } } }
+
+-- How long the account may watch a day by its own word, and has watched, in minutes; nil without billing.
+local function watching(account)
+  local ok, found = pcall(billing.allowance, account.id)
+  if ok then return { minutes = found.own_limit // 60, watched = found.watched_ms // 60000 } end
+  log.warn("the allowance is not known", { account = account.id, error = tostring(found) })
+end
 
 local function page(req, shown, status)
   local account = req.account
@@ -27,7 +38,7 @@ local function page(req, shown, status)
   end
   return req:render("site/account", {
     account = account, verified = account.email_verified_at ~= nil, form = shown,
-    role_text = req.t("role." .. account.role), sessions = rows,
+    role_text = req.t("role." .. account.role), sessions = rows, watching = watching(account),
     since_text = format.date(account.created_at, req.locale),
   }, status)
 end
@@ -55,6 +66,21 @@ return function(site)
       end)
       req:sign_in(account)
       req:flash(req.t("account.password_changed"), "success")
+      return req:redirect("/account")
+    end)
+
+    -- At once, also for what runs; 0 takes the limit away.
+    group:post("/limit", {
+      name = "account_limit", limit = { name = "own_limit", count = 20, seconds = 3600, by = "account" },
+    }, function(req)
+      local values, errors = limit_form:read(req)
+      if errors then return page(req, forms.failed(values or {}, errors), 422) end
+      billing.limit {
+        op = ("limit:%d:%s"):format(req.account.id, crypto.random_token(15)), account = req.account.id, whose = "own",
+        seconds = values.minutes * 60, reason = "own limit", actor = "account:" .. req.account.id,
+      }
+      req:flash(req.t(values.minutes == 0 and "account.limit_gone" or "account.limit_set",
+        { minutes = values.minutes }), "success")
       return req:redirect("/account")
     end)
 

@@ -154,7 +154,8 @@ return function(site)
     local playable = room.live and (watching or found.kind == "public" and (room.rate == 0 or found.own))
     return req:render("site/room", {
       room = room, own_room = own(req, room), history = history, position = position,
-      note = note_of(req, room, found), ticket = playable and access.ticket(req, room, found) or nil,
+      note = note_of(req, room, found),
+      ticket = playable and access.ticket(req, room, found) or access.preview(req, room, found),
       show = offers.of(req, room, found), panel = found.own and show_panel.of(req, room) or nil,
       in_show = found.kind == "in" or found.kind == "own" and found.show ~= nil,
       public_now = found.kind == "public",

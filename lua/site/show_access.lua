@@ -3,6 +3,7 @@ local rules = require "store.show_rules"
 local show_evidence = require "site.show_evidence"
 local shows = require "store.shows"
 local streaming = require "runtime.streaming"
+local tariff = require "store.tariff"
 
 local access = {}
 
@@ -35,8 +36,13 @@ function access.ticket(req, room, found)
   if found.kind == "in" then
     terms = of_participant(found)
   elseif found.kind == "own" or found.kind == "public" then
-    local paid = room.rate > 0 and not found.own
-    terms = { rate = paid and room.rate or 0, policy = paid and "paid" or "free" }
+    if room.rate > 0 and not found.own then
+      terms = tariff.current()
+      terms.preview = nil
+      terms.rate, terms.policy = room.rate, "paid"
+    else
+      terms = { rate = 0, policy = "free" }
+    end
   else
     return nil
   end
@@ -44,6 +50,17 @@ function access.ticket(req, room, found)
   terms.slug, terms.expires = room.slug, os.time() + TICKET_SECONDS
   terms.show = found.show and found.show.id or 0
   return (streaming.ticket(terms))
+end
+
+--- A guest's look into a paid room: a ticket and its seconds; nil if there is none (any more).
+function access.preview(req, room, found)
+  if found.kind ~= "public" or req.account or room.rate == 0 or not room.live then return nil end
+  local seconds = tariff.current().preview
+  if seconds == 0 then return nil end
+  -- One in half a day for an address: a reload is no second look.
+  if not req:allow("preview:" .. room.slug, 1, 43200) then return nil end
+  return (streaming.ticket { slug = room.slug, rate = 0, policy = "preview", limit = seconds,
+    expires = os.time() + TICKET_SECONDS }), seconds
 end
 
 return access

@@ -9,6 +9,9 @@ local streaming = {}
 ---@field limit? integer seconds that a session may last; 0: no limit
 ---@field free? integer seconds at the start that are paid otherwise (a show's minimum)
 ---@field policy? "preview"|"free"|"paid"|"private"|"group"|"spy"|"ticket" paid if there is a rate, else free
+---@field minimum? integer micro-credits that a session costs at least, once it is charged at all
+---@field increment? integer seconds that are rounded up to (1)
+---@field off? integer off the rate, in basis points: 2500 is a quarter
 ---@field show? integer the private or group show that it belongs to
 ---@field ttl? integer seconds until it is too late to begin (300)
 ---@field expires? integer the same as a time, seconds since 1970

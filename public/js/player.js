@@ -14,7 +14,7 @@
 const FIRST_PICTURE_MS = { flv: 6000, hls: 15000, native: 15000 };
 const STALL_MS = 8000;
 const RETRIES = 3;
-const CUT = new Set(["funds", "limit", "frozen", "unavailable"]);
+const CUT = new Set(["funds", "limit", "daily", "paused", "frozen", "unavailable"]);
 const GONE = new Set(["ended", "left", "lost"]);
 
 let mpegtsLoading = null;

@@ -41,6 +41,12 @@ static int64_t field(lua_State *L, const char *name, int64_t otherwise) {
     return value;
 }
 
+static int64_t field_within(lua_State *L, const char *name, int64_t most) {
+    int64_t value = field(L, name, 0);
+    if (value > most) luaL_error(L, "%s is too large", name);
+    return value;
+}
+
 static const char *text_field(lua_State *L, const char *name, const char *otherwise) {
     lua_getfield(L, 1, name); // stays on the stack: its text lives as long
     return luaL_optstring(L, -1, otherwise);
@@ -54,7 +60,10 @@ static int streaming_ticket(lua_State *L) {
         .account = field(L, "account", 0),
         .rate = field(L, "rate", 0),
         .limit = (uint32_t)field(L, "limit", 0),
-        .free = (uint32_t)field(L, "free", 0),
+        .free = (uint32_t)field_within(L, "free", UINT32_MAX),
+        .minimum = (uint32_t)field_within(L, "minimum", UINT32_MAX),
+        .increment = (uint16_t)field_within(L, "increment", 3600),
+        .off_bp = (uint16_t)field_within(L, "off", 9999),
         .show = (uint64_t)field(L, "show", 0),
         .expires = field(L, "expires", clock_wall_s() + field(L, "ttl", DEFAULT_TTL_S)),
     };
@@ -124,9 +133,11 @@ static int streaming_read_ticket(lua_State *L) {
         int64_t value;
     } integers[] = {{"account", ticket.account}, {"rate", ticket.rate},
                     {"limit", ticket.limit},     {"free", ticket.free},
+                    {"minimum", ticket.minimum}, {"increment", ticket.increment},
+                    {"off", ticket.off_bp},
                     {"show", (int64_t)ticket.show},
                     {"expires", ticket.expires}};
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 12);
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
         lua_pushinteger(L, integers[i].value);
         lua_setfield(L, -2, integers[i].name);

@@ -123,6 +123,9 @@ static void open_meter(struct admission *admission) {
         .rate = ticket->rate,
         .limit_s = limit,
         .free_s = ticket->free,
+        .minimum = ticket->minimum,
+        .increment_s = ticket->increment,
+        .off_bp = ticket->off_bp,
         .payee = session->model,
     };
     struct meter_callbacks callbacks;

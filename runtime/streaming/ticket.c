@@ -3,8 +3,9 @@
 #include "base/escape.h"
 #include "base/random.h"
 
-// version 1 | policy 1 | limit 4 | free 4 | expires 4 | account 8 | rate 8 | show 8 | nonce 12 | slug | MAC 16
-enum { VERSION = 2, NONCE = 12, MAC = 16, HEAD = 1 + 1 + 4 + 4 + 4 + 8 + 8 + 8 + NONCE };
+// version 1 | policy 1 | limit 4 | free 4 | minimum 4 | increment 2 | off 2 | expires 4 | account 8 |
+// rate 8 | show 8 | nonce 12 | slug | MAC 16
+enum { VERSION = 3, NONCE = 12, MAC = 16, HEAD = 1 + 1 + 4 + 4 + 4 + 2 + 2 + 4 + 8 + 8 + 8 + NONCE };
 _Static_assert((HEAD + SLUG_LIMIT + MAC + 2) / 3 * 4 <= TICKET_TEXT_LIMIT, "tickets fit their limit");
 
 static const char *const names[] = {"preview", "free", "paid", "internal",
@@ -43,7 +44,7 @@ bool ticket_make(struct buffer *out, struct ticket *ticket,
                  const unsigned char key[TICKET_KEY_SIZE]) {
     struct slice slug = slice_of(ticket->slug);
     if (ticket->account < 0 || ticket->rate < 0 || ticket->expires < 0 ||
-        ticket->expires > UINT32_MAX || !slug_valid(slug)) {
+        ticket->expires > UINT32_MAX || ticket->off_bp >= 10000 || !slug_valid(slug)) {
         return false;
     }
     unsigned char bytes[HEAD + SLUG_LIMIT + MAC], *at = bytes;
@@ -51,6 +52,9 @@ bool ticket_make(struct buffer *out, struct ticket *ticket,
     at = put(at, ticket->policy, 1);
     at = put(at, ticket->limit, 4);
     at = put(at, ticket->free, 4);
+    at = put(at, ticket->minimum, 4);
+    at = put(at, ticket->increment, 2);
+    at = put(at, ticket->off_bp, 2);
     at = put(at, (uint64_t)ticket->expires, 4);
     at = put(at, (uint64_t)ticket->account, 8);
     at = put(at, (uint64_t)ticket->rate, 8);
@@ -87,6 +91,9 @@ const char *ticket_read(struct ticket *ticket, struct slice text,
     ticket->policy = (enum ticket_policy)take(&at, 1);
     ticket->limit = (uint32_t)take(&at, 4);
     ticket->free = (uint32_t)take(&at, 4);
+    ticket->minimum = (uint32_t)take(&at, 4);
+    ticket->increment = (uint16_t)take(&at, 2);
+    ticket->off_bp = (uint16_t)take(&at, 2);
     ticket->expires = (int64_t)take(&at, 4);
     ticket->account = (int64_t)take(&at, 8);
     ticket->rate = (int64_t)take(&at, 8);

@@ -28,7 +28,10 @@ struct ticket {
     int64_t account; ///< 0: a guest
     int64_t rate;    ///< micro-credits a minute, 0: free
     uint32_t limit;  ///< seconds, 0: none
-    uint32_t free;   ///< seconds at the start that are paid otherwise (a show's minimum)
+    uint32_t free;   ///< seconds at the start that are not charged (a show's are paid otherwise)
+    uint32_t minimum;   ///< micro-credits that a session costs at least, once it is charged at all
+    uint16_t increment; ///< seconds that are rounded up to; 0 and 1: by the second
+    uint16_t off_bp;    ///< off the rate, in basis points below 10000
     enum ticket_policy policy;
     uint64_t show;   ///< the private, group or ticket show that it belongs to; 0: the public room
     int64_t expires; ///< seconds since 1970; to begin watching, not to go on

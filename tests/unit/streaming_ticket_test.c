@@ -12,7 +12,8 @@ static const unsigned char key[TICKET_KEY_SIZE] = "0123456789abcdef0123456789abc
 
 static struct ticket sample(void) {
     struct ticket ticket = {.account = 7, .rate = 60000000, .limit = 600, .policy = TICKET_PAID,
-                            .show = 12, .free = 120, .expires = 1000, .slug = "luna"};
+                            .show = 12, .free = 120, .minimum = 5000000, .increment = 60,
+                            .off_bp = 2500, .expires = 1000, .slug = "luna"};
     return ticket;
 }
 
@@ -28,6 +29,9 @@ static void a_ticket_says_what_was_put_into_it(void **state) {
     assert_int_equal(read.policy, TICKET_PAID);
     assert_int_equal(read.show, 12);
     assert_int_equal(read.free, 120);
+    assert_int_equal(read.minimum, 5000000);
+    assert_int_equal(read.increment, 60);
+    assert_int_equal(read.off_bp, 2500);
     assert_string_equal(read.slug, "luna");
     assert_string_equal(read.nonce, made.nonce);
     buffer_free(&text);
