@@ -110,11 +110,22 @@ function Render:super(name, level, env)
   return out
 end
 
+-- A table of this render's own, made when it is first needed: most pages need none of the three.
+local function own_table(self, name)
+  local made = rawget(self, name)
+  if not made then
+    made = {}
+    self[name] = made
+  end
+  return made
+end
+
 local function inherit(self, env, with)
-  local meta = self.metas[env]
+  local metas = own_table(self, "metas")
+  local meta = metas[env]
   if not meta then
     meta = { __index = env }
-    self.metas[env] = meta
+    metas[env] = meta
   end
   local own = {}
   if with then
@@ -142,19 +153,21 @@ end
 -- being made is a function that finds it later.
 function Render:macro(name, macro)
   local key = name .. ":" .. macro
-  local found = self.macros[key]
+  local macros = own_table(self, "macros")
+  local found = macros[key]
   if found then return found end
   local made
-  self.macros[key] = function(...) return made(...) end
+  macros[key] = function(...) return made(...) end
   local maker = unit_of(name).macros[macro]
   if not maker then error(("'%s' has no macro '%s'"):format(name, macro), 3) end
   made = maker(self.macro_env, self)
-  self.macros[key] = made
+  macros[key] = made
   return made
 end
 
 function Render:import(name)
-  local found = self.imports[name]
+  local imports = own_table(self, "imports")
+  local found = imports[name]
   if found then return found end
   unit_of(name)
   found = setmetatable({}, {
@@ -164,7 +177,7 @@ function Render:import(name)
       return made
     end,
   })
-  self.imports[name] = found
+  imports[name] = found
   return found
 end
 
@@ -306,11 +319,11 @@ function view.render(name, variables, globals)
     for key, value in pairs(variables) do env[key] = value end
   end
   setmetatable(env, { __index = globals })
-  local out = template.buffer()
-  local self = setmetatable({ metas = {}, macros = {}, imports = {}, depth = 0 }, Render)
+  local out = template.buffer(unit.size) -- as large as it was the last time
   -- Macros see the globals and nothing of the page; `set` in them stays in them.
-  self.macro_env = globals
+  local self = setmetatable({ depth = 0, macro_env = globals }, Render)
   run(self, unit, out, env)
+  unit.size = #out
   return out, env
 end
 

@@ -3,8 +3,9 @@
 local template = {}
 
 --- An empty buffer. tostring() gives its text, # its size; `..` with a text escapes the text.
+---@param size? integer what is expected to come: memory for it is taken at once
 ---@return userdata
-function template.buffer() end
+function template.buffer(size) end
 
 --- Appends markup as it is.
 ---@param out userdata
@@ -45,6 +46,13 @@ function template.json(out, value) end
 ---@param out userdata
 ---@param value any
 function template.json_inside(out, value) end
+
+--- Appends several values in one call. `ways` has a letter for each: r(aw), h(tml), a(ttribute), u(rl),
+--- p (url_part), q(uery), j(son), i (json_inside).
+---@param out userdata
+---@param ways string
+---@param ... any
+function template.write(out, ways, ...) end
 
 --- The text as markup: the only way to print unescaped.
 ---@param text any

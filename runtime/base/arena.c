@@ -4,6 +4,17 @@
 #include <stdio.h>
 #include "base/memory.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SPARES_MOST 0 // so that the sanitizer sees what is used after its arena went
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SPARES_MOST 0
+#endif
+#endif
+#ifndef SPARES_MOST
+#define SPARES_MOST 64
+#endif
+
 enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16 };
 
 struct arena_block {
@@ -12,9 +23,35 @@ struct arena_block {
     _Alignas(ARENA_ALIGN) char data[];
 };
 
-static char *arena_grow(struct arena *arena, size_t size) {
-    struct arena_block *block = memory_alloc(sizeof *block + size);
+// Freed blocks of the usual size: every query and many a request takes one for a moment, and malloc
+// would merge it with its neighbours only to cut it off again.
+static _Thread_local struct arena_block *spares;
+static _Thread_local int spare_count;
+
+static void block_free(struct arena_block *block) {
+    if (spare_count < SPARES_MOST && block->size == ARENA_BLOCK - sizeof *block) {
+        block->next = spares;
+        spares = block;
+        spare_count++;
+        return;
+    }
+    memory_free(block);
+}
+
+static struct arena_block *block_new(size_t size) {
+    struct arena_block *block = spares;
+    if (block && size == ARENA_BLOCK - sizeof *block) {
+        spares = block->next;
+        spare_count--;
+        return block;
+    }
+    block = memory_alloc(sizeof *block + size);
     block->size = size;
+    return block;
+}
+
+static char *arena_grow(struct arena *arena, size_t size) {
+    struct arena_block *block = block_new(size);
     arena->total += sizeof *block + size;
     block->next = arena->blocks;
     arena->blocks = block;
@@ -71,7 +108,7 @@ void arena_reset(struct arena *arena) {
         if (!keep && block->size == ARENA_BLOCK - sizeof *block)
             keep = block;
         else
-            memory_free(block);
+            block_free(block);
     }
     *arena = (struct arena){0};
     if (!keep) return;
@@ -85,7 +122,7 @@ void arena_reset(struct arena *arena) {
 void arena_free(struct arena *arena) {
     for (struct arena_block *block = arena->blocks, *next; block; block = next) {
         next = block->next;
-        memory_free(block);
+        block_free(block);
     }
     *arena = (struct arena){0};
 }

@@ -4,9 +4,13 @@
 
 static const char hex_digits[] = "0123456789abcdef";
 
+static const bool html_special[256] = {
+    ['&'] = true, ['<'] = true, ['>'] = true, ['"'] = true, ['\''] = true};
+
 void escape_html(struct buffer *out, struct slice s) {
     size_t from = 0;
     for (size_t i = 0; i < s.size; i++) {
+        if (!html_special[(unsigned char)s.data[i]]) continue;
         const char *entity;
         switch (s.data[i]) {
         case '&': entity = "&amp;"; break;

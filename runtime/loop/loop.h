@@ -18,8 +18,8 @@ struct loop {
     struct wheel wheel;
     struct list deferred;
     struct list flushing; ///< sockets with corked output, see socket.h
-    struct socket_segment *spare_segments; ///< of the usual size, for the next answers
-    unsigned spare_count;
+    struct socket_segment *spare_segments, *large_spare_segments; ///< for the next answers
+    unsigned spare_count, large_spare_count;
     char *read_buffer;    ///< LOOP_READ_SIZE bytes; valid inside one on_data call only
     void *data;           ///< the owner's
 };

@@ -14,8 +14,10 @@
 
 enum {
     SEGMENT_ROOM = 1024,      ///< smallest run of copied bytes
+    SEGMENT_LARGE = 4096,     ///< and the usual one for a page
     SEGMENTS_AT_ONCE = 64,    ///< iovecs in one sendmsg
     SPARES_MOST = 128,        ///< kept segments of SEGMENT_ROOM
+    LARGE_SPARES_MOST = 16,   ///< and of SEGMENT_LARGE
     USER_TIMEOUT_MS = 20000,  ///< TCP_USER_TIMEOUT: unacknowledged data or a zero window
     FILE_AT_ONCE = 512 * 1024 ///< one file must not keep the loop
 };
@@ -46,18 +48,30 @@ static void segment_free(struct loop *loop, struct socket_segment *segment) {
         loop->spare_count++;
         return;
     }
+    if (segment->capacity == SEGMENT_LARGE && loop->large_spare_count < LARGE_SPARES_MOST) {
+        segment->next = loop->large_spare_segments;
+        loop->large_spare_segments = segment;
+        loop->large_spare_count++;
+        return;
+    }
     chunk_release(segment->chunk);
     if (segment->file >= 0) close(segment->file);
     memory_free(segment);
 }
 
-void socket_free_spares(struct loop *loop) {
-    for (struct socket_segment *spare = loop->spare_segments, *next; spare; spare = next) {
-        next = spare->next;
-        memory_free(spare);
+static void free_segments(struct socket_segment *segment) {
+    while (segment) {
+        struct socket_segment *next = segment->next;
+        memory_free(segment);
+        segment = next;
     }
-    loop->spare_segments = NULL;
-    loop->spare_count = 0;
+}
+
+void socket_free_spares(struct loop *loop) {
+    free_segments(loop->spare_segments);
+    free_segments(loop->large_spare_segments);
+    loop->spare_segments = loop->large_spare_segments = NULL;
+    loop->spare_count = loop->large_spare_count = 0;
 }
 
 static void socket_drop_queue(struct socket *socket) {
@@ -70,10 +84,16 @@ static void socket_drop_queue(struct socket *socket) {
 }
 
 static struct socket_segment *segment_add(struct socket *socket, size_t capacity) {
-    struct socket_segment *segment = socket->loop->spare_segments;
-    if (capacity == SEGMENT_ROOM && segment) {
-        socket->loop->spare_segments = segment->next;
-        socket->loop->spare_count--;
+    struct loop *loop = socket->loop;
+    struct socket_segment *segment;
+    if (capacity == SEGMENT_ROOM && loop->spare_segments) {
+        segment = loop->spare_segments;
+        loop->spare_segments = segment->next;
+        loop->spare_count--;
+    } else if (capacity == SEGMENT_LARGE && loop->large_spare_segments) {
+        segment = loop->large_spare_segments;
+        loop->large_spare_segments = segment->next;
+        loop->large_spare_count--;
     } else {
         segment = memory_alloc(sizeof *segment + capacity);
     }
@@ -109,7 +129,10 @@ void socket_write(struct socket *socket, const void *data, size_t size) {
         size -= part;
     }
     if (size) {
-        last = segment_add(socket, size > SEGMENT_ROOM ? size : SEGMENT_ROOM);
+        // A large one holds up to four times what is asked for, but only until the end of the tick,
+        // or as long as the peer does not read; what waits longer is counted by its real size.
+        size_t room = size <= SEGMENT_ROOM ? SEGMENT_ROOM : SEGMENT_LARGE;
+        last = segment_add(socket, size > room ? size : room);
         memcpy(last->bytes, data, size);
         last->size = size;
     }

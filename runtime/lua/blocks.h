@@ -7,7 +7,7 @@
 /// them again for the next requests. A state tells the size when it frees, so a list for each size is
 /// all that is needed. The blocks are malloc's: what is above BLOCKS_KEPT goes back to it.
 /// With the address sanitizer every block goes back at once, so that it sees wrong accesses.
-enum { BLOCKS_STEP = 16, BLOCKS_LARGEST = 512, BLOCKS_KEPT = 1 << 20 };
+enum { BLOCKS_STEP = 16, BLOCKS_LARGEST = 512, BLOCKS_KEPT = 4 << 20 };
 
 struct lua_blocks {
     void *free[BLOCKS_LARGEST / BLOCKS_STEP];

@@ -18,7 +18,7 @@ enum {
     SLICE_GAP_MS = 2,
     COLLECT_AFTER_MS = 4,
     COLLECT_SLICE_US = 1000,
-    COLLECT_GROWTH = 512 * 1024, // and half of what lives: then a cycle is worth its marking
+    COLLECT_GROWTH = 512 * 1024, // and as much as lives, as in plain Lua: then marking is worth it
     TRIM_BYTES = 16 << 20
 };
 
@@ -260,7 +260,7 @@ static void next_slice(struct timer *timer) {
 /// The collector gets time that nobody else wants: short steps, after the work.
 static void collect(struct timer *timer) {
     struct lua_host *host = container_of(timer, struct lua_host, collect);
-    if (!host->collecting && host->bytes < host->settled + host->settled / 2 + COLLECT_GROWTH) return;
+    if (!host->collecting && host->bytes < host->settled * 2 + COLLECT_GROWTH) return;
     if (!host->collecting)
         host->settled = host->bytes; // the height of it, for the comparison below
     host->collecting = true;

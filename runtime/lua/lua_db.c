@@ -32,7 +32,7 @@ struct db_wait {
     enum db_shape shape;
     struct mariadb_result *result;
     struct mariadb_session *session;
-    struct mariadb_error error;
+    struct mariadb_error *error; ///< apart: it is half a KiB, and most waits end well
 };
 
 static char null_key; // its address is db.null
@@ -138,6 +138,14 @@ static void clear_wait(struct db_wait *wait) {
     wait->result = NULL;
     if (wait->session) mariadb_session_release(wait->session, false);
     wait->session = NULL;
+    memory_free(wait->error);
+    wait->error = NULL;
+}
+
+static void note_error(struct db_wait *wait, const struct mariadb_error *error) {
+    if (!error) return;
+    wait->error = memory_alloc(sizeof *error);
+    *wait->error = *error;
 }
 
 static int wait_gc(lua_State *L) {
@@ -159,7 +167,7 @@ static void on_done(void *context, const struct mariadb_result *result,
                     const struct mariadb_error *error) {
     struct db_wait *wait = context;
     if (result) wait->result = mariadb_result_take(result);
-    if (error) wait->error = *error;
+    note_error(wait, error);
     come_back(wait);
 }
 
@@ -167,7 +175,7 @@ static void on_session(void *context, struct mariadb_session *session,
                        const struct mariadb_error *error) {
     struct db_wait *wait = context;
     wait->session = session;
-    if (error) wait->error = *error;
+    note_error(wait, error);
     come_back(wait);
 }
 
@@ -176,8 +184,8 @@ static int go_on(lua_State *L, int values, bool failed) {
     struct db_wait *wait = lua_touserdata(L, 1);
     (void)values;
     if (failed) return lua_pending_throw(L);
-    if (wait->error.kind) {
-        push_error(L, &wait->error);
+    if (wait->error) {
+        push_error(L, wait->error);
         return lua_pending_throw(L);
     }
     if (wait->shape == SHAPE_SESSION) {

@@ -87,11 +87,10 @@ struct http_assets *lua_http_assets(struct runtime *runtime) {
 
 /// The answer is out (or nobody is there to take it): the exchange forgets the request.
 static void exchange_over(struct lua_exchange *exchange) {
-    exchange->request = NULL;
     exchange->body = (struct slice){0};
     lua_form_free(exchange->form);
     exchange->form = NULL;
-    lua_exchange_unref(exchange);
+    lua_exchange_end(exchange);
 }
 
 static void send_plain(struct lua_exchange *exchange, int status, const char *text) {
@@ -409,11 +408,11 @@ static void handle(struct lua_http *http, struct http_request *request) {
         http_assets_serve(lua_http_assets(http->runtime), request, path))
         return;
     if (serve_root_file(http, request, path)) return;
-    struct lua_exchange *exchange = memory_zero(1, sizeof *exchange);
+    struct lua_exchange *exchange = lua_exchange_new();
     exchange->http = http;
     exchange->request = request;
     exchange->path = path;
-    exchange->references = 2; // the request's, and this call's: on_done may come inside it
+    exchange->references++; // this call's: on_done may come inside it
     request->data = exchange;
     http_request_on_gone(request, on_gone);
     uint64_t run = lua_generations_call(http->runtime->generations, "on_request", NULL, push_request,

@@ -9,7 +9,14 @@
 #include "lua/pending.h"
 #include "lua/runtime.h"
 
-enum { ARGUMENTS_MOST = 4096, LIMIT_MS = 5000, PIPELINE_MOST = 10000, QUEUE_MOST = 1000, REPLY_DEPTH = 8 };
+enum {
+    ARGUMENTS_MOST = 4096,
+    ARGUMENTS_FEW = 16,
+    LIMIT_MS = 5000,
+    PIPELINE_MOST = 10000,
+    QUEUE_MOST = 1000,
+    REPLY_DEPTH = 8
+};
 
 static struct redis_client *client_of(lua_State *L) {
     struct runtime *runtime = runtime_of(L);
@@ -96,12 +103,14 @@ static struct slice check_argument(lua_State *L, int index) {
     return slice_make(text, size);
 }
 
-/// The values first..top as arguments, in a userdata that lives on the stack's top.
-static struct slice *check_arguments(lua_State *L, int first, size_t *count) {
+/// The values first..top as arguments: in `few` if they fit, else in a userdata on the stack's top.
+static struct slice *check_arguments(lua_State *L, int first, struct slice few[ARGUMENTS_FEW],
+                                     size_t *count) {
     int top = lua_gettop(L);
     if (top < first || top - first >= ARGUMENTS_MOST) luaL_error(L, "redis: no or too many arguments");
     *count = (size_t)(top - first + 1);
-    struct slice *arguments = lua_newuserdatauv(L, *count * sizeof *arguments, 0);
+    struct slice *arguments = few;
+    if (*count > ARGUMENTS_FEW) arguments = lua_newuserdatauv(L, *count * sizeof *arguments, 0);
     for (size_t i = 0; i < *count; i++) arguments[i] = check_argument(L, first + (int)i);
     if (is_forbidden(arguments[0])) {
         luaL_error(L, "redis: %s cannot be used on a shared connection", arguments[0].data);
@@ -120,7 +129,8 @@ static struct slice *check_arguments(lua_State *L, int first, size_t *count) {
 static int redis_call_lua(lua_State *L) {
     struct redis_client *client = client_of(L);
     size_t count;
-    const struct slice *arguments = check_arguments(L, 1, &count);
+    struct slice few[ARGUMENTS_FEW];
+    const struct slice *arguments = check_arguments(L, 1, few, &count);
     lua_pending handle = lua_pending_begin(L, "redis.call", NULL, NULL);
     redis_call(client, arguments, count, lua_pending_left(L, LIMIT_MS), on_reply,
                lua_pending_context(handle));
@@ -219,7 +229,8 @@ static int pipeline_add(lua_State *L) {
     size_t count;
     // p:call(…) is what some write; the object itself is then the first argument.
     int first = lua_type(L, 1) == LUA_TTABLE ? 2 : 1;
-    check_arguments(L, first, &count);
+    struct slice few[ARGUMENTS_FEW];
+    check_arguments(L, first, few, &count);
     lua_Integer commands = (lua_Integer)lua_rawlen(L, lua_upvalueindex(1));
     if (commands >= PIPELINE_MOST) return luaL_error(L, "redis: too many commands in one pipeline");
     lua_createtable(L, (int)count, 0);

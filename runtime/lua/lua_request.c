@@ -5,21 +5,57 @@
 #include "base/utf8.h"
 #include "http/cookies.h"
 #include "http/query.h"
+#include "lua/handles.h"
 
 /// `req`: a userdata whose fields are made when asked for and then kept, together with what the
 /// handlers put there, in a table of its own (user value 1).
 
+///
+/// It finds its exchange by a handle, which stops leading anywhere once the request is answered: so
+/// it needs no finalizer, which would cost the collector several times what its memory does.
+
 #define REQUEST "runtime.request"
-enum { QUERY_PAIRS = 200 };
+enum { QUERY_PAIRS = 200, SPARES_MOST = 64 };
 
 struct lua_request {
-    struct lua_exchange *exchange;
+    uint64_t handle;
 };
+
+static struct handles exchanges;
+static struct lua_exchange *spares; // finished ones, to be used again
+static unsigned spare_count;
+static char metatable_key; // its address, in the registry: the metatable of `req`
+
+struct lua_exchange *lua_exchange_new(void) {
+    struct lua_exchange *exchange = spares;
+    if (exchange) {
+        spares = exchange->next_spare;
+        spare_count--;
+        memset(exchange, 0, sizeof *exchange);
+    } else {
+        exchange = memory_zero(1, sizeof *exchange);
+    }
+    exchange->references = 1;
+    exchange->handle = handles_add(&exchanges, exchange);
+    return exchange;
+}
+
+void lua_exchange_end(struct lua_exchange *exchange) {
+    handles_remove(&exchanges, exchange->handle);
+    exchange->request = NULL;
+    lua_exchange_unref(exchange);
+}
 
 void lua_exchange_unref(struct lua_exchange *exchange) {
     if (--exchange->references) return;
     buffer_free(&exchange->part);
-    memory_free(exchange);
+    if (spare_count == SPARES_MOST) {
+        memory_free(exchange);
+        return;
+    }
+    exchange->next_spare = spares;
+    spares = exchange;
+    spare_count++;
 }
 
 int lua_request_raise(lua_State *L, int status, const char *reason) {
@@ -31,13 +67,22 @@ int lua_request_raise(lua_State *L, int status, const char *reason) {
     return lua_error(L);
 }
 
-static struct lua_request *request_test(lua_State *L, int index) {
-    return luaL_checkudata(L, index, REQUEST);
+/// The exchange of the `req` at index 1, or NULL once it was answered.
+static struct lua_exchange *request_find(lua_State *L) {
+    struct lua_request *self = lua_touserdata(L, 1);
+    bool same = false;
+    if (self && lua_getmetatable(L, 1)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
+        same = lua_rawequal(L, -1, -2);
+        lua_pop(L, 2);
+    }
+    if (!same) luaL_typeerror(L, 1, REQUEST);
+    return handles_get(&exchanges, self->handle);
 }
 
 struct lua_exchange *lua_request_check(lua_State *L) {
-    struct lua_exchange *exchange = request_test(L, 1)->exchange;
-    if (!exchange->request) luaL_error(L, "the request has been answered");
+    struct lua_exchange *exchange = request_find(L);
+    if (!exchange) luaL_error(L, "the request has been answered");
     return exchange;
 }
 
@@ -177,20 +222,19 @@ static bool push_field(lua_State *L, struct lua_exchange *exchange, const char *
 
 void lua_request_methods(lua_State *L) { luaL_getsubtable(L, LUA_REGISTRYINDEX, "runtime.request.methods"); }
 
-static int request_index(lua_State *L) { // [1] req, [2] key
-    struct lua_request *self = request_test(L, 1);
+static int request_index(lua_State *L) { // [1] req, [2] key; upvalue 1: the methods
+    struct lua_exchange *exchange = request_find(L);
     if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE) { // [3] own fields
         lua_pushvalue(L, 2);
         if (lua_rawget(L, 3) != LUA_TNIL) return 1;
         lua_pop(L, 1);
     }
     lua_settop(L, 2);
-    lua_request_methods(L); // [3]
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, 3) != LUA_TNIL) return 1;
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
     lua_settop(L, 2);
-    if (lua_type(L, 2) != LUA_TSTRING || !self->exchange->request) return 0;
-    if (!push_field(L, self->exchange, lua_tostring(L, 2))) return 0;
+    if (lua_type(L, 2) != LUA_TSTRING || !exchange) return 0;
+    if (!push_field(L, exchange, lua_tostring(L, 2))) return 0;
     // Kept, so that req.query.x twice parses once, and that it can be read when all is over.
     if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
         lua_pop(L, 1);
@@ -206,7 +250,7 @@ static int request_index(lua_State *L) { // [1] req, [2] key
 }
 
 static int request_newindex(lua_State *L) { // [1] req, [2] key, [3] value
-    request_test(L, 1);
+    request_find(L);
     if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 4);
@@ -236,13 +280,6 @@ static int request_log_as(lua_State *L) {
     return 0;
 }
 
-static int request_gc(lua_State *L) {
-    struct lua_request *self = luaL_checkudata(L, 1, REQUEST);
-    if (self->exchange) lua_exchange_unref(self->exchange);
-    self->exchange = NULL;
-    return 0;
-}
-
 static int request_tostring(lua_State *L) {
     lua_settop(L, 1);
     lua_getfield(L, 1, "method");
@@ -253,27 +290,29 @@ static int request_tostring(lua_State *L) {
 }
 
 void lua_request_metatable(lua_State *L) {
-    if (!luaL_newmetatable(L, REQUEST)) return;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key) == LUA_TTABLE) return;
+    lua_pop(L, 1);
     static const luaL_Reg meta[] = {
-        {"__index", request_index}, {"__newindex", request_newindex}, {"__gc", request_gc},
-        {"__tostring", request_tostring}, {NULL, NULL}};
+        {"__newindex", request_newindex}, {"__tostring", request_tostring}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"header", request_header}, {"body", lua_request_body}, {"json", lua_request_json},
         {"form", lua_request_form}, {"parts", lua_request_parts}, {"trailer", lua_request_trailer},
         {"log_as", request_log_as}, {NULL, NULL}};
+    luaL_newmetatable(L, REQUEST);
     luaL_setfuncs(L, meta, 0);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
     lua_request_methods(L);
     luaL_setfuncs(L, methods, 0);
-    lua_pop(L, 1);
+    lua_pushcclosure(L, request_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
 }
 
-void lua_request_push(lua_State *L, struct lua_exchange *exchange) {
+void lua_request_push(lua_State *L, const struct lua_exchange *exchange) {
     struct lua_request *self = lua_newuserdatauv(L, sizeof *self, 1);
-    self->exchange = NULL;
+    self->handle = exchange->handle;
     lua_request_metatable(L);
     lua_setmetatable(L, -2);
-    self->exchange = exchange;
-    exchange->references++;
 }

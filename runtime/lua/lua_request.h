@@ -14,9 +14,11 @@ struct lua_http {
 };
 struct lua_http *lua_http_of(struct runtime *runtime);
 
-/// One request in Lua's hands. Counted: the request's side and the userdata each hold one, because
-/// either may outlive the other (`req` kept in a table; a client that left).
+/// One request in Lua's hands, until it is answered (or its client left). Whoever keeps `req` longer
+/// finds nothing behind it.
 struct lua_exchange {
+    uint64_t handle;
+    struct lua_exchange *next_spare;
     struct lua_http *http;
     struct http_request *request; ///< NULL once answered
     uint64_t run, stream;         ///< lua_run of on_request and of a streamed body
@@ -31,9 +33,12 @@ struct lua_exchange {
     unsigned references;
     bool gone;
 };
+struct lua_exchange *lua_exchange_new(void); ///< with one reference, the request's
+/// The request is answered: `req` leads nowhere from now on. Drops the request's reference.
+void lua_exchange_end(struct lua_exchange *exchange);
 void lua_exchange_unref(struct lua_exchange *exchange);
 /// Pushes the userdata `req`.
-void lua_request_push(lua_State *L, struct lua_exchange *exchange);
+void lua_request_push(lua_State *L, const struct lua_exchange *exchange);
 /// The exchange of `req` at index 1; raises if it is no request, or is already answered.
 struct lua_exchange *lua_request_check(lua_State *L);
 /// Raises { status = …, reason = … }: the handler's way out with an answer that is not 200.

@@ -16,22 +16,24 @@
 #define FILE_LIMIT ((off_t)1 << 20)
 #define FOLDER_DEPTH 16
 #define FOLDER_FILES 10000
+#define SIZE_HINT_MOST (64 << 10)
 
 // ---- URLs ---------------------------------------------------------------------------------------
 
 // Bytes that may stand in a URL as they are. The quotes, <, >, \, ^, `, {, |, } and everything that
 // is not printable ASCII are encoded; & and ' are legal and become entities instead.
-static bool url_legal(unsigned char c) {
-    if (c <= 0x20 || c >= 0x7f) return false;
-    return !strchr("\"<>\\^`{|}", c);
-}
+static const bool url_illegal[256] = {
+    [0 ... 0x20] = true, [0x7f ... 0xff] = true, ['"'] = true, ['<'] = true, ['>'] = true,
+    ['\\'] = true,       ['^'] = true,           ['`'] = true, ['{'] = true, ['|'] = true,
+    ['}'] = true,
+};
 
 void template_append_url_part(struct buffer *out, struct slice s) {
     static const char digits[] = "0123456789ABCDEF";
     size_t start = 0;
     for (size_t i = 0; i < s.size; i++) {
         unsigned char c = (unsigned char)s.data[i];
-        if (url_legal(c) && c != '&' && c != '\'') continue;
+        if (!url_illegal[c] && c != '&' && c != '\'') continue;
         buffer_append(out, s.data + start, i - start);
         start = i + 1;
         if (c == '&') buffer_append_slice(out, SLICE("&amp;"));
@@ -224,113 +226,130 @@ static struct buffer *buffer_at(lua_State *L, int index) {
     return same ? &((struct template_buffer *)found)->buffer : NULL;
 }
 
-static struct buffer *check_out(lua_State *L, size_t extra) {
+static struct buffer *check_out(lua_State *L) {
     struct buffer *out = buffer_at(L, 1);
     if (!out) luaL_typeerror(L, 1, TEMPLATE_BUFFER);
-    if (out->size + extra > TEMPLATE_LIMIT)
-        luaL_error(L, "the output is larger than %d MiB", (int)(TEMPLATE_LIMIT >> 20));
     return out;
 }
 
-// The text of argument 2, to be printed: nil is nothing, a table without __tostring is a mistake.
-static struct slice check_text(lua_State *L) {
+// The text of a value that is to be printed: nil is nothing, a table without __tostring is a mistake.
+static struct slice check_text(lua_State *L, int index) {
     size_t size;
-    switch (lua_type(L, 2)) {
+    switch (lua_type(L, index)) {
     case LUA_TSTRING:
     case LUA_TNUMBER: {
-        const char *data = lua_tolstring(L, 2, &size);
+        const char *data = lua_tolstring(L, index, &size);
         return slice_make(data, size);
     }
     case LUA_TNIL:
     case LUA_TNONE: return SLICE("");
-    case LUA_TBOOLEAN: return lua_toboolean(L, 2) ? SLICE("true") : SLICE("false");
+    case LUA_TBOOLEAN: return lua_toboolean(L, index) ? SLICE("true") : SLICE("false");
     case LUA_TLIGHTUSERDATA: return SLICE(""); // db.null
     default: break;
     }
-    if (luaL_getmetafield(L, 2, "__tostring") == LUA_TNIL)
-        luaL_error(L, "cannot print a %s", luaL_typename(L, 2));
+    if (luaL_getmetafield(L, index, "__tostring") == LUA_TNIL)
+        luaL_error(L, "cannot print a %s", luaL_typename(L, index));
     lua_pop(L, 1);
-    const char *data = luaL_tolstring(L, 2, &size);
-    lua_replace(L, 2); // keeps the text alive as long as the call
+    const char *data = luaL_tolstring(L, index, &size);
+    lua_replace(L, index); // keeps the text alive as long as the call
     return slice_make(data, size);
 }
 
+// buffer(size): `size` is what is expected to come.
 static int template_buffer_lua(lua_State *L) {
-    template_buffer_push(L);
+    lua_Integer size = luaL_optinteger(L, 1, 0);
+    struct buffer *out = template_buffer_push(L);
+    if (size > SIZE_HINT_MOST) size = SIZE_HINT_MOST;
+    if (size > 0) buffer_reserve(out, (size_t)size);
     return 1;
 }
 
-// raw(out, text): markup that is part of the template itself, or that its author vouches for.
-static int template_raw_lua(lua_State *L) {
-    struct buffer *markup = lua_type(L, 2) == LUA_TUSERDATA ? buffer_at(L, 2) : NULL;
-    struct slice s = markup ? buffer_slice(markup) : check_text(L);
-    struct buffer *out = check_out(L, s.size);
-    if (markup == out) return luaL_error(L, "a buffer cannot be appended to itself");
-    buffer_append_slice(out, s);
-    return 0;
+static void check_room(lua_State *L, const struct buffer *out, size_t extra) {
+    if (out->size + extra > TEMPLATE_LIMIT)
+        luaL_error(L, "the output is larger than %d MiB", (int)(TEMPLATE_LIMIT >> 20));
 }
 
-// html(out, value): element content. A buffer is markup already.
-static int template_html_lua(lua_State *L) {
-    if (lua_type(L, 2) == LUA_TUSERDATA && buffer_at(L, 2)) return template_raw_lua(L);
-    if (lua_isinteger(L, 2)) { // digits need no escaping and no Lua string
-        buffer_append_i64(check_out(L, 24), lua_tointeger(L, 2));
-        return 0;
+/// The ways to print a value, as the compiler names them; see template/compile.lua.
+enum way {
+    WAY_RAW = 'r',      ///< markup of the template itself, or that its author vouches for
+    WAY_HTML = 'h',     ///< element content; a buffer is markup already
+    WAY_ATTRIBUTE = 'a',
+    WAY_URL = 'u',
+    WAY_URL_PART = 'p',
+    WAY_QUERY = 'q',
+    WAY_JSON = 'j',
+    WAY_JSON_INSIDE = 'i', ///< between quotes that stand in the template
+};
+
+static void append_text(struct buffer *out, enum way way, struct slice s) {
+    switch (way) {
+    case WAY_HTML:
+    case WAY_ATTRIBUTE: escape_html(out, s); break;
+    case WAY_URL: template_append_url(out, s); break;
+    case WAY_URL_PART: template_append_url_part(out, s); break;
+    case WAY_QUERY: escape_url(out, s); break;
+    case WAY_JSON_INSIDE: json_text(out, s); break;
+    default: buffer_append_slice(out, s); break;
     }
-    struct slice s = check_text(L);
-    escape_html(check_out(L, s.size), s);
-    return 0;
 }
 
-static int template_attribute_lua(lua_State *L) {
-    struct buffer *markup = lua_type(L, 2) == LUA_TUSERDATA ? buffer_at(L, 2) : NULL;
-    if (markup) {
-        struct buffer *out = check_out(L, markup->size);
-        if (markup == out) return luaL_error(L, "a buffer cannot be appended to itself");
-        template_append_safe_attribute(out, buffer_slice(markup));
-        return 0;
+static void append_value(lua_State *L, struct buffer *out, enum way way, int index) {
+    int type = lua_type(L, index);
+    if (way == WAY_JSON) {
+        if (type == LUA_TNONE) luaL_argerror(L, index, "value expected");
+        template_append_json(L, out, index);
+        return;
     }
-    struct slice s = check_text(L);
-    escape_html(check_out(L, s.size), s);
+    struct slice s;
+    if (type == LUA_TSTRING) { // by far the most frequent
+        s.data = lua_tolstring(L, index, &s.size);
+    } else if (type == LUA_TNUMBER && lua_isinteger(L, index)) {
+        // Digits need no escaping anywhere, and no Lua string.
+        check_room(L, out, 24);
+        buffer_append_i64(out, lua_tointeger(L, index));
+        return;
+    } else {
+        struct buffer *markup = type == LUA_TUSERDATA ? buffer_at(L, index) : NULL;
+        if (markup && (way == WAY_RAW || way == WAY_HTML || way == WAY_ATTRIBUTE)) {
+            check_room(L, out, markup->size);
+            if (markup == out) luaL_error(L, "a buffer cannot be appended to itself");
+            if (way == WAY_ATTRIBUTE) template_append_safe_attribute(out, buffer_slice(markup));
+            else buffer_append_slice(out, buffer_slice(markup));
+            return;
+        }
+        s = check_text(L, index);
+    }
+    check_room(L, out, s.size);
+    append_text(out, way, s);
+}
+
+static int append_one(lua_State *L, enum way way) {
+    append_value(L, check_out(L), way, 2);
     return 0;
 }
 
-static int template_url_lua(lua_State *L) {
-    struct slice s = check_text(L);
-    template_append_url(check_out(L, s.size), s);
-    return 0;
-}
+static int template_raw_lua(lua_State *L) { return append_one(L, WAY_RAW); }
+static int template_html_lua(lua_State *L) { return append_one(L, WAY_HTML); }
+static int template_attribute_lua(lua_State *L) { return append_one(L, WAY_ATTRIBUTE); }
+static int template_url_lua(lua_State *L) { return append_one(L, WAY_URL); }
+static int template_url_part_lua(lua_State *L) { return append_one(L, WAY_URL_PART); }
+static int template_query_lua(lua_State *L) { return append_one(L, WAY_QUERY); }
+static int template_json_lua(lua_State *L) { return append_one(L, WAY_JSON); }
+static int template_json_inside_lua(lua_State *L) { return append_one(L, WAY_JSON_INSIDE); }
 
-static int template_url_part_lua(lua_State *L) {
-    struct slice s = check_text(L);
-    template_append_url_part(check_out(L, s.size), s);
-    return 0;
-}
-
-static int template_query_lua(lua_State *L) {
-    struct slice s = check_text(L);
-    escape_url(check_out(L, s.size), s);
-    return 0;
-}
-
-static int template_json_lua(lua_State *L) {
-    luaL_checkany(L, 2);
-    template_append_json(L, check_out(L, 0), 2);
-    return 0;
-}
-
-// json_inside(out, value): a value between quotes that stand in the template.
-static int template_json_inside_lua(lua_State *L) {
-    struct slice s = check_text(L);
-    json_text(check_out(L, s.size), s);
+// write(out, ways, …): several of these in one call; a letter of `ways` for each value.
+static int template_write_lua(lua_State *L) {
+    struct buffer *out = check_out(L);
+    size_t count;
+    const char *ways = luaL_checklstring(L, 2, &count);
+    for (size_t i = 0; i < count; i++) append_value(L, out, (enum way)ways[i], (int)i + 3);
     return 0;
 }
 
 // The same as values, for filters: to_json(value), to_url(value), escape(value) → string.
 static int to_text(lua_State *L, void (*append)(struct buffer *out, struct slice s)) {
     lua_settop(L, 1);
-    lua_pushvalue(L, 1); // check_text looks at argument 2
-    struct slice s = check_text(L);
+    struct slice s = check_text(L, 1);
     struct buffer *out = template_buffer_push(L); // collected even if something below raises
     append(out, s);
     lua_pushlstring(L, out->data ? out->data : "", out->size);
@@ -356,8 +375,7 @@ static int template_safe_lua(lua_State *L) {
         return 1;
     }
     lua_settop(L, 1);
-    lua_pushvalue(L, 1);
-    struct slice s = check_text(L);
+    struct slice s = check_text(L, 1);
     if (s.size > TEMPLATE_LIMIT) return luaL_error(L, "the output is too large");
     buffer_append_slice(template_buffer_push(L), s);
     return 1;
@@ -499,6 +517,7 @@ static const luaL_Reg functions[] = {
     {"query", template_query_lua},
     {"json", template_json_lua},
     {"json_inside", template_json_inside_lua},
+    {"write", template_write_lua},
     {"safe", template_safe_lua},
     {"escape", template_escape_lua},
     {"to_url", template_to_url_lua},

@@ -18,7 +18,10 @@ struct operation {
 };
 
 static struct handles operations;
-static struct operation *spare; // the last one freed: most requests wait one by one
+
+enum { SPARES_MOST = 64 };
+static struct operation *spares[SPARES_MOST]; // freed ones: every request waits a few times
+static unsigned spare_count;
 
 size_t lua_pending_count(void) {
     return operations.live;
@@ -28,10 +31,10 @@ static void release(struct operation *op) {
     loop_timer_stop(op->co->anchor.host->runtime->loop, &op->limit);
     op->co->waiting = 0;
     handles_remove(&operations, op->handle);
-    if (spare) {
-        memory_free(op);
+    if (spare_count < SPARES_MOST) {
+        spares[spare_count++] = op;
     } else {
-        spare = op;
+        memory_free(op);
     }
 }
 
@@ -67,8 +70,7 @@ lua_pending lua_pending_begin(lua_State *L, const char *what, void (*cancel)(voi
     }
     // An operation that its binding raised out of before yielding.
     if (co->waiting) abandon_quietly(handles_get(&operations, co->waiting));
-    struct operation *op = spare ? spare : memory_alloc(sizeof *op);
-    spare = NULL;
+    struct operation *op = spare_count ? spares[--spare_count] : memory_alloc(sizeof *op);
     *op = (struct operation){.co = co, .L = L, .cancel = cancel, .data = data};
     timer_init(&op->limit, on_limit);
     op->handle = handles_add(&operations, op);

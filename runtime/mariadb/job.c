@@ -91,7 +91,7 @@ struct mariadb_cell *mariadb_job_row(struct mariadb_job *job) {
     }
     size_t used = job->result.rows * columns;
     if (used + columns > job->capacity) {
-        size_t capacity = job->capacity ? job->capacity * 2 : 16;
+        size_t capacity = job->capacity ? job->capacity * 2 : 64;
         while (capacity < used + columns) capacity *= 2;
         job->rows = memory_resize(job->rows, capacity * sizeof(*job->rows));
         job->capacity = capacity;

@@ -22,7 +22,10 @@ struct command {
     char data[];
 };
 
-enum { STUCK_MS = 1000 }; ///< of silence under a command, from which a server counts as stuck
+enum {
+    STUCK_MS = 1000, ///< of silence under a command, from which a server counts as stuck
+    SPARES_MOST = 64 ///< finished commands that are kept to be used again
+};
 
 struct state_listener {
     struct state_listener *next;
@@ -37,10 +40,12 @@ struct redis_client {
     struct list waiting; ///< not sent: the first connection is not there yet
     struct list sent;    ///< in the order of their replies
     struct list failed;  ///< their errors are told at the end of the tick
+    struct list spares;
+    size_t spare_count;
     size_t waiting_count, sent_count, queue_limit;
     struct deferred fail;
     struct buffer scratch;
-    bool ready, was_ready;
+    bool ready, was_ready, closing;
     bool stuck; ///< connected, but a command's limit has passed in silence
     unsigned command_ms;
     char *name;
@@ -52,9 +57,15 @@ struct redis_client {
 static void command_finish(struct command *command, const redisReply *reply, const char *error) {
     redis_reply_fn *done = command->done;
     void *context = command->context;
+    struct redis_client *client = command->client;
     list_remove(&command->link);
-    loop_timer_stop(command->client->loop, &command->limit);
-    memory_free(command);
+    loop_timer_stop(client->loop, &command->limit);
+    if (client->spare_count < SPARES_MOST && !client->closing) {
+        list_push_front(&client->spares, &command->link);
+        client->spare_count++;
+    } else {
+        memory_free(command);
+    }
     if (done) done(context, reply, error);
 }
 
@@ -79,7 +90,14 @@ static void command_limit(struct timer *timer) {
 
 static struct command *command_new(struct redis_client *client, redis_reply_fn *done,
                                    void *context, size_t size) {
-    struct command *command = memory_alloc(sizeof *command + size);
+    struct command *command;
+    if (size == 0 && client->spare_count) {
+        command = list_first(&client->spares, struct command, link);
+        list_remove(&command->link);
+        client->spare_count--;
+    } else {
+        command = memory_alloc(sizeof *command + size);
+    }
     list_init(&command->link);
     timer_init(&command->limit, command_limit);
     command->client = client;
@@ -294,6 +312,7 @@ struct redis_client *redis_client_new(struct loop *loop, const struct redis_opti
     list_init(&client->waiting);
     list_init(&client->sent);
     list_init(&client->failed);
+    list_init(&client->spares);
     deferred_init(&client->fail, client_tell_failed);
     snprintf(labels, sizeof labels, "name=\"%s\"", client->name);
     client->latency = metrics_histogram("footlight_redis_command_seconds",
@@ -315,6 +334,10 @@ struct redis_client *redis_client_new(struct loop *loop, const struct redis_opti
 void redis_client_free(struct redis_client *client) {
     if (!client) return;
     if (client->link) redis_link_free(client->link);
+    client->closing = true;
+    list_each(&client->spares, node) memory_free(container_of(node, struct command, link));
+    list_init(&client->spares);
+    client->spare_count = 0;
     client->ready = false;
     client->was_ready = true; // who calls from a callback below fails at once
     redis_cluster_free(client->cluster);

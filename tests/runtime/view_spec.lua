@@ -114,6 +114,21 @@ describe("a template", function()
     end
   end)
 
+  it("prints any number of values on one line, in all their places and in order", function()
+    local source, expected = {}, {}
+    for i = 1, 150 do
+      source[i] = ('<a title="{{ t }}" href="/x?n={{ t }}">{{ n + %d }}{{ t }}</a>'):format(i)
+      expected[i] = ('<a title="&lt;a b&gt;" href="/x?n=%%3Ca%%20b%%3E">%d&lt;a b&gt;</a>'):format(i)
+    end
+    assert.equal(table.concat(expected), render(table.concat(source), { t = "<a b>", n = 0 }))
+  end)
+
+  it("names the line of the value that fails among several, also behind one of several lines", function()
+    assert.matches("t%.html:2: .*nothing", failure("{{ 1 }}\n{{ 2 }}{{ nothing.x }}{{ 3 }}"))
+    assert.matches("t%.html:4: .*nothing", failure("a{{ 1 }}b\nc{{ (2\n) }}{{ 5 }}\n{{ 6 }}{{ nothing.x }}"))
+    assert.matches("t%.html:2: cannot print a table", failure("{{ 1 }}\n{{ 2 }}{{ {} }}\n{{ 3 }}"))
+  end)
+
   it("names the file and the line of what fails when it is rendered", function()
     assert.matches("templates/t.html:4: attempt to index a nil value",
       failure("{# a\nb #}\n{% set y = 1 %}\n{{ x.y.z }}"))

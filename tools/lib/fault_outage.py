@@ -84,7 +84,8 @@ class Load:
                 status = int(head.split()[1])
                 if b"connection: close" in head.lower():
                     writer = None
-            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
+                status = repr(error)
                 writer = None
             self.answers.append((path, began, time.monotonic(), status))
             await asyncio.sleep(0.01)
@@ -126,6 +127,8 @@ async def outage(site, servers, relays, store, kind, seconds, base):
     recovered = max(late) - back if late else 0
     took = sorted(a[2] - a[1] for a in failed) or [0]
     others = [a for a in load.answers if a[0] != store and a[3] != 200]
+    if others:
+        print("  these failed %.2f to %.2f s after the start" % (others[0][2] - start, others[-1][2] - start))
     slowest_other = max(a[2] - a[1] for a in load.answers if a[0] != store)
     end = time.monotonic() + 5
     while True:
@@ -143,7 +146,7 @@ async def outage(site, servers, relays, store, kind, seconds, base):
     if recovered > RECOVER_S:
         problems.append("slow recovery")
     if others:
-        problems.append("%d requests without it failed (%s)" % (len(others), sorted({a[3] for a in others})))
+        problems.append("%d requests without it failed (%s)" % (len(others), sorted({str(a[3]) for a in others})))
     if any(left.values()):
         problems.append("left over: %s" % left)
     if kb > base + 16 * 1024:

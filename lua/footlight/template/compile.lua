@@ -12,7 +12,13 @@ local compile = {}
 local DEPTH = 60 -- of nested tags
 local writers = { "raw", "html", "attribute", "url", "url_part", "query", "json", "json_inside" }
 local header = "local __w,__f,__g=...;local __" .. table.concat(writers, ",__")
-  .. ",__buffer=__w." .. table.concat(writers, ",__w.") .. ",__w.buffer;"
+  .. ",__write,__buffer=__w." .. table.concat(writers, ",__w.") .. ",__w.write,__w.buffer;"
+-- What one line of a template prints is one call: __write(__o,"rh",text,value). A letter a piece.
+local letters = {
+  raw = "r", html = "h", attribute = "a", url = "u", url_part = "p", query = "q", json = "j",
+  json_inside = "i",
+}
+local RUN_MOST = 40 -- pieces in a call: Lua has some two hundred registers
 
 local keywords = {}
 for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
@@ -25,8 +31,7 @@ local function open_frame(self, kind, start)
   return self.frame
 end
 
-local function emit(self, line, code)
-  local frame = self.frame
+local function emit_code(frame, line, code)
   if frame.line < line then
     frame.pieces[#frame.pieces + 1] = ("\n"):rep(line - frame.line)
     frame.line = line
@@ -36,8 +41,46 @@ local function emit(self, line, code)
   return #frame.pieces
 end
 
+-- Writes down the call that was being gathered.
+local function flush(frame)
+  local printed = frame.run
+  if not printed then return end
+  frame.run = nil
+  local values = table.concat(printed.values, ",")
+  if #printed.values == 1 then
+    emit_code(frame, printed.line, ("__%s(__o,%s);"):format(printed.writer, values))
+  else
+    emit_code(frame, printed.line,
+      ('__write(__o,"%s",%s);'):format(table.concat(printed.letters), values))
+  end
+end
+
+local function emit(self, line, code)
+  flush(self.frame)
+  return emit_code(self.frame, line, code)
+end
+
+-- Prints `code`'s value by `name`. Only pieces that begin on the line of the call go into it, so that
+-- Lua's own messages name the right line.
+local function print_value(self, line, name, code)
+  local frame = self.frame
+  local printed = frame.run
+  if printed and (printed.line ~= line or printed.full or #printed.values >= RUN_MOST) then
+    flush(frame)
+    printed = nil
+  end
+  if not printed then
+    printed = { line = line, letters = {}, values = {}, writer = name }
+    frame.run = printed
+  end
+  printed.letters[#printed.letters + 1] = letters[name]
+  printed.values[#printed.values + 1] = code
+  printed.full = lex.count_lines(code) > 0
+end
+
 local function close_frame(self)
   local frame = self.frame
+  flush(frame)
   self.frame = frame.up
   return frame.start .. table.concat(frame.pieces)
 end
@@ -377,7 +420,16 @@ local function text(self, token)
   refuse_lost(self, token.line + lex.count_lines(before))
   if token.text:find("%S") then self.written = true end
   feed(self, token.line, token.text)
-  emit(self, token.line, ("__raw(__o,%q);"):format(token.text))
+  -- The last line of it may go with the values that follow on that line.
+  local whole, rest = token.text:match("^(.*\n)(.*)$")
+  if whole then
+    print_value(self, token.line, "raw", ("%q"):format(whole))
+  else
+    rest = token.text
+  end
+  if rest ~= "" then
+    print_value(self, token.line + lex.count_lines(whole or ""), "raw", ("%q"):format(rest))
+  end
 end
 
 local function value(self, token)
@@ -389,7 +441,7 @@ local function value(self, token)
     or (name == "url_part" and "url")
   local code, skipped = expression(self, token.text, token.line, skip)
   if skipped and skip == "url" then name = "query" end
-  emit(self, token.line, ("__%s(__o,%s);"):format(name, code))
+  print_value(self, token.line, name, code)
 end
 
 -- Turns a chunk's source into its function (or, for a macro, the maker of it).
