@@ -71,6 +71,35 @@ static uint64_t take_ticks(void) {
     return (uint64_t)n;
 }
 
+static bool budget_spent(struct lua_coroutine *co, uint64_t more_ms) {
+    if (!co->limits.cpu_ms || co->cpu_ms + more_ms < co->limits.cpu_ms) return false;
+    char reason[96];
+    snprintf(reason, sizeof reason, "computing limit of %u ms reached", co->limits.cpu_ms);
+    lua_coroutine_doom(co, LUA_FATE_CPU, reason);
+    return true;
+}
+
+static bool stalled(struct lua_coroutine *co, uint64_t more_ms) {
+    unsigned most = co->anchor.host->stall_ms;
+    if (!co->limits.cpu_ms || !most || co->stalled_ms + more_ms < most) return false;
+    lua_coroutine_doom(co, LUA_FATE_CPU,
+                       "computes for too long where it cannot give way to others (inside a C "
+                       "function, such as string.find or a comparator of table.sort)");
+    return true;
+}
+
+void limits_poll(lua_State *L) {
+    uint64_t spent = (uint64_t)ticks * LIMITS_TICK_MS; // the hook accounts for them, later
+    struct lua_coroutine *co = lua_coroutine_current();
+    if (spent == 0) return;
+    if (!co) {
+        if (load_left_ms && spent >= load_left_ms)
+            luaL_error(L, "loading takes too much computing time");
+        return;
+    }
+    if (budget_spent(co, spent) || stalled(co, spent)) lua_coroutine_check(L, co);
+}
+
 static void on_hook(lua_State *L, lua_Debug *frame) {
     (void)frame;
     lua_sethook(L, NULL, 0, 0);
@@ -83,20 +112,12 @@ static void on_hook(lua_State *L, lua_Debug *frame) {
         return;
     }
     co->cpu_ms += spent;
-    if (co->limits.cpu_ms && co->cpu_ms >= co->limits.cpu_ms && co->fate == LUA_FATE_NONE) {
-        char reason[96];
-        snprintf(reason, sizeof reason, "computing limit of %u ms reached", co->limits.cpu_ms);
-        lua_coroutine_doom(co, LUA_FATE_CPU, reason);
-    }
+    budget_spent(co, 0);
     if (lua_isyieldable(L)) {
         co->stalled_ms = 0;
-    } else if (spent > 0 && co->limits.cpu_ms && co->anchor.host->stall_ms) {
+    } else if (spent > 0) {
         co->stalled_ms += spent;
-        if (co->stalled_ms >= co->anchor.host->stall_ms) {
-            lua_coroutine_doom(co, LUA_FATE_CPU,
-                               "computes for too long where it cannot give way to others (inside a "
-                               "C function's callback, such as table.sort's)");
-        }
+        stalled(co, 0);
     }
     if (co->fate != LUA_FATE_NONE) {
         // Code that catches the first error and goes on gets one at each instruction: no loop

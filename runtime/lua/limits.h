@@ -22,6 +22,10 @@ void limits_running(lua_State *L);
 void limits_load_begin(lua_State *L, unsigned cpu_ms);
 void limits_load_end(lua_State *L);
 
+/// For a C function that may compute for long, in which no hook comes: raises once it has, as a loop
+/// in Lua code would be made to.
+void limits_poll(lua_State *L);
+
 /// The allocator of a state; `context` is its lua_host.
 void *limits_allocate(void *context, void *block, size_t old_size, size_t new_size);
 /// "64 MiB" and the like, for messages.

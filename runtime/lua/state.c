@@ -17,6 +17,7 @@
 #include "lua/bindings.h"
 #include "lua/coroutine.h"
 #include "lua/limits.h"
+#include "lua/lua_match.h"
 
 enum { SOURCE_SIZE_MOST = 4 * 1024 * 1024 };
 
@@ -212,6 +213,7 @@ static void remove_fields(lua_State *L, const char *library, const char *const *
 static void open_libraries(lua_State *L, const struct runtime *runtime) {
     bool trusted = lua_host_trusted(runtime);
     luaL_openlibs(L);
+    lua_match_library(L);
     lua_coroutine_library(L);
     lua_pushcfunction(L, base_load);
     lua_setglobal(L, "load");

@@ -38,6 +38,20 @@ static void a_slow_comparator_fails(void **state) {
                 (struct lua_limits){0, 5000, 0}, "where it cannot give way");
 }
 
+static void a_pattern_that_backtracks_without_end_fails(void **state) {
+    (void)state;
+    check_fails("local s = ('a'):rep(3000) return s:find(('a*'):rep(20) .. 'b')",
+                (struct lua_limits){0, 5000, 0}, "where it cannot give way");
+    check_fails("return (('x'):rep(200000):gsub('.-.-.-y', ''))",
+                (struct lua_limits){0, 10, 0}, "computing limit of 10 ms reached");
+}
+
+static void sorting_a_long_list_of_texts_fails(void **state) {
+    (void)state;
+    check_fails("local t, p = {}, ('x'):rep(2000) for i = 1, 20000 do t[i] = p .. i * 7919 % 20011 end table.sort(t)",
+                (struct lua_limits){0, 5000, 0}, "where it cannot give way");
+}
+
 static void a_loop_in_a_coroutine_of_lua_fails(void **state) {
     (void)state;
     check_fails("local c = coroutine.create(function() while true do end end) while true do "
@@ -112,6 +126,8 @@ int main(void) {
         cmocka_unit_test(an_endless_loop_fails_alone),
         cmocka_unit_test(an_endless_loop_of_pcalls_fails_too),
         cmocka_unit_test(a_slow_comparator_fails),
+        cmocka_unit_test(a_pattern_that_backtracks_without_end_fails),
+        cmocka_unit_test(sorting_a_long_list_of_texts_fails),
         cmocka_unit_test(a_loop_in_a_coroutine_of_lua_fails),
         cmocka_unit_test(allocating_for_ever_fails),
         cmocka_unit_test(one_giant_text_fails),
