@@ -9,7 +9,6 @@
 
 /// `req`: a userdata whose fields are made when asked for and then kept, together with what the
 /// handlers put there, in a table of its own (user value 1).
-
 ///
 /// It finds its exchange by a handle, which stops leading anywhere once the request is answered: so
 /// it needs no finalizer, which would cost the collector several times what its memory does.
