@@ -86,9 +86,12 @@ return {
 
   media = {
     hls = "${var}/media/hls",
-    keys = "${var}/media/keys",
+    keys = "${var}/media/hls", -- where nginx-rtmp puts them: beside the segments
     keyframes = "${var}/media/keyframes",
     thumbs = "${var}/deploy/thumbs",
+    recordings = "${var}/media/recordings",
+    recordings_bytes = 20 * 1024 * 1024 * 1024, -- of one model: beyond it nothing more is recorded
+    recordings_days = 30, -- then a recording is removed
   },
 
   mail = {

@@ -4,6 +4,7 @@
 
 local broadcasts = require "store.broadcasts"
 local log = require "runtime.log"
+local recordings = require "store.recordings"
 local redis = require "runtime.redis"
 local task = require "runtime.task"
 
@@ -23,6 +24,12 @@ end
 local function book(fields)
   local model, at = math.tointeger(tonumber(fields.model)), math.tointeger(tonumber(fields.at))
   local began = math.tointeger(tonumber(fields.began)) or 0
+  if fields.type == "recorded" then
+    local name = (fields.path or ""):match("([a-z0-9-]+%-%d+)%.flv$")
+    if not (name and fields.slug and at) then return false end
+    recordings.add { name = name, slug = fields.slug, bytes = 0, at = at }
+    return true
+  end
   if fields.type ~= "started" and fields.type ~= "ended" then return true end -- of a later version
   if not (fields.broadcast and model and at) then return false end
   -- The end tells when it began, too: if the beginning was trimmed away, nothing is missing.

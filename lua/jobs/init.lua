@@ -5,7 +5,8 @@ local metrics = require "runtime.metrics"
 local task = require "runtime.task"
 
 local names = {
-  "outbox", "ledger", "reconcile", "broadcasts", "thumbnails", "orders", "payouts", "shows", "sweep",
+  "outbox", "ledger", "reconcile", "broadcasts", "thumbnails", "orders", "payouts", "recordings", "shows",
+  "sweep",
 }
 
 local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30 -- seconds

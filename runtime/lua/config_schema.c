@@ -84,6 +84,9 @@ const struct config_key config_schema[] = {
     PATH("media.keys"),
     PATH("media.keyframes"),
     PATH("media.thumbs"),
+    PATH("media.recordings"),
+    INTEGER("media.recordings_bytes", 0, 1000000000000000),
+    INTEGER("media.recordings_days", 1, 36500),
     PATH("media.uploads"),
     PATH("media.documents"),
 

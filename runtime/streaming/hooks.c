@@ -217,6 +217,13 @@ static void handle(struct streaming *streaming, struct http_request *request, co
         reply(request, 200);
         break;
     case HOOK_RECORD_DONE:
+        // The other recorder, of key frames, finishes a file every ten seconds; nobody waits for those.
+        if (slice_equal(hook->recorder, SLICE("archive")) && slug_valid(hook->name)) {
+            redis_format(streaming->options.redis, NULL, NULL,
+                         "XADD events MAXLEN ~ 100000 * type recorded slug %b path %b at %lld",
+                         hook->name.data, hook->name.size, hook->path.data, hook->path.size,
+                         (long long)clock_wall_ms());
+        }
         reply(request, 200);
         break;
     }

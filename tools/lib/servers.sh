@@ -16,8 +16,8 @@ choose_var() {
     mkdir -p "$wanted" || fail "cannot make the folder $wanted"
     var=$(cd "$wanted" && pwd -P)
     local folder
-    for folder in run run/pids log secrets data tmp deploy deploy/thumbs mail media/hls media/keys \
-        media/keyframes nginx/logs nginx/temp conf bin; do
+    for folder in run run/pids log secrets data tmp deploy deploy/thumbs mail media/hls \
+        media/recordings media/keyframes nginx/logs nginx/temp conf bin; do
         mkdir -p "$var/$folder" || fail "cannot make the folder $var/$folder"
     done
     # Debian's redis-server package is a service around a link to this very binary, which tells what
@@ -111,8 +111,8 @@ return {
     control = "http://127.0.0.1:$port_control/control", stat = "http://127.0.0.1:$port_control/stat",
   },
   media = {
-    hls = "$var/media/hls", keys = "$var/media/keys", keyframes = "$var/media/keyframes",
-    thumbs = "$var/deploy/thumbs",
+    hls = "$var/media/hls", keys = "$var/media/hls", keyframes = "$var/media/keyframes",
+    thumbs = "$var/deploy/thumbs", recordings = "$var/media/recordings",
   },
   mail = { mailbox = "$var/mail" },
 }
@@ -165,10 +165,10 @@ start_nginx() {
     fill conf/nginx.conf "$var/conf/nginx.conf" modules="$modules" http_port="$listen_host:$port_http" \
         control_port="$port_control" web_servers="server 127.0.0.1:$port_web;" \
         realtime_servers="server 127.0.0.1:$port_realtime;" media_servers="server 127.0.0.1:$port_media;" \
-        hls="$var/media/hls" thumbs="$var/deploy/thumbs" segment_secret="$(< "$var/secrets/segment")"
+        hls="$var/media/hls" thumbs="$var/deploy/thumbs" recordings="$var/media/recordings" segment_secret="$(< "$var/secrets/segment")"
     fill conf/nginx-rtmp.conf "$var/conf/nginx-rtmp.conf" rtmp_port="$listen_host:$port_rtmp" \
         hooks="127.0.0.1:${hooks_proxy_port:-$port_hooks}" hooks_secret="$(< "$var/secrets/hooks")" boot="$boot" \
-        hls="$var/media/hls" keys="$var/media/keys" keyframes="$var/media/keyframes"
+        hls="$var/media/hls" keyframes="$var/media/keyframes" recordings="$var/media/recordings"
     give_to_service
     spawn_as_service nginx "$var/log/nginx.log" /usr/sbin/nginx -p "$var/nginx" \
         -c "$var/conf/nginx.conf" -e "$var/nginx/logs/error.log" -g 'daemon off;'
