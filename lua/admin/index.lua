@@ -1,5 +1,6 @@
 --- Where staff begin: what waits for them and what was done last.
 local audit = require "store.audit"
+local finances = require "store.finances"
 local format = require "footlight.format"
 local live = require "site.live"
 local models = require "store.models"
@@ -36,6 +37,7 @@ return function(site)
           { value = select(2, payments.search_disputes { state = "open", limit = 1, offset = 0 }),
             label = t("admin.tile.disputes"), href = "/admin/disputes?state=open" },
           { value = #payouts.eligible(payouts.terms()), label = t("admin.tile.payouts"), href = "/admin/payouts" },
+          { value = finances.waiting().quarantine, label = t("finances.tile.quarantine"), href = "/admin/finances" },
         },
       })
     end)

@@ -3,7 +3,9 @@
 local audit = require "store.audit"
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
+local files = require "site.payouts.files"
 local form = require "footlight.form"
+local format = require "footlight.format"
 local forms = require "site.forms"
 local log = require "runtime.log"
 local money = require "admin.money"
@@ -12,7 +14,10 @@ local pagination = require "footlight.pagination"
 local payments = require "store.payments"
 local present = require "site.present"
 local refunds = require "site.refunds"
+local statements = require "site.statements"
 local store = require "store.orders"
+
+local EXPORTED = 10000
 
 local states = { "created", "redirected", "pending", "paid", "credited", "review", "failed", "expired",
   "cancelled", "refund_pending", "refunded", "disputed", "charged_back" }
@@ -122,12 +127,37 @@ local function review(req)
   return req:redirect("/admin/orders/" .. order.public_id)
 end
 
+local function filters(req)
+  local query = (req.query.q or ""):match("^%s*(.-)%s*$")
+  if (utf8.len(query) or math.maxinteger) > 100 then req:bad_request("the query is too long") end
+  return query, money.choice(req.query.state, states)
+end
+
+local function export(req)
+  local query, state = filters(req)
+  local found, total = store.search { query = query, state = state, limit = EXPORTED, offset = 0 }
+  if total > EXPORTED then req:conflict(req.t("ledger.too_many", { count = EXPORTED })) end
+  local rows = { { "order", "account", "created", "paid", "state", "provider", "payment", "credits", "bonus", "price",
+    "currency" } }
+  for _, row in ipairs(found) do
+    rows[#rows + 1] = { row.public_id, row.account_name, format.iso(row.created_at), row.paid_at and format.iso(row.paid_at)
+      or "", row.state, row.provider, row.payment_ref or "", statements.exact(row.credits),
+      statements.exact(row.promo_credits), money.typed(row.price_minor), row.currency }
+  end
+  audit.write { actor = req.account.id, action = "order.export", target = "orders", ip = req.remote,
+    detail = { rows = #found } }
+  local answer = req:text_response(files.csv(rows, true), 200, "text/csv; charset=utf-8")
+  answer.headers["Content-Disposition"] = 'attachment; filename="orders.csv"'
+  return answer
+end
+
 return function(site)
+  site:group({ prefix = "/admin", permission = "admin.orders" }, function(group)
+    group:get("/orders.csv", export)
+  end)
   site:group({ prefix = "/admin/orders", permission = "admin.orders" }, function(group)
     group:get("/", { name = "admin_orders" }, function(req)
-      local query = (req.query.q or ""):match("^%s*(.-)%s*$")
-      if (utf8.len(query) or math.huge) > 100 then req:bad_request("the query is too long") end
-      local state = money.choice(req.query.state, states)
+      local query, state = filters(req)
       local pages = pagination.read(req, { size = 50, most = 200 })
       local rows, total = store.search { query = query, state = state, limit = pages.size, offset = pages.offset }
       pages:finish(total)
@@ -138,6 +168,7 @@ return function(site)
       end
       return req:render("admin/orders", {
         q = query, states = money.options(states, "order.state.", req), orders = list,
+        export = pages:url(1):gsub("^/admin/orders", "/admin/orders.csv"),
         pager = pages.pages > 1 and pages or nil, filter_form = forms.fresh { state = state or "" },
       })
     end)

@@ -75,7 +75,9 @@ local function batch_page(req, batch, failed, status)
   end
   local its = shown(batch, req)
   its.money_text = present.money(total, batch.currency)
-  local next_steps = batch.state == "created" and { "approve", "cancel" }
+  its.mine = batch.state == "created" and batch.created_by == req.account.id
+  -- Who made it is not even asked: only another person approves.
+  local next_steps = its.mine and { "cancel" } or batch.state == "created" and { "approve", "cancel" }
     or batch.state == "approved" and { "send", "cancel" } or {}
   local buttons = {}
   for i, to in ipairs(next_steps) do

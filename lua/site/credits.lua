@@ -9,6 +9,7 @@ local present = require "site.present"
 local promos = require "store.promos"
 local providers = require "site.payments"
 local router = require "footlight.router"
+local statements = require "site.statements"
 local store = require "store.orders"
 
 local ORDERS_SHOWN = 20
@@ -142,6 +143,15 @@ return function(site)
       return req:redirect(with_next(req, "/credits/return/" .. order.public_id))
     end
     return go_and_pay(req, order)
+  end)
+
+  site:get("/credits/statement", { name = "statement", signed_in = true }, function(req)
+    local month = statements.month(req)
+    return req:render("site/statement", { statement = statements.shown(req.account.id, month, req),
+      months = statements.months(), month_form = forms.fresh { month = month } })
+  end)
+  site:get("/credits/statement.csv", { signed_in = true }, function(req)
+    return statements.csv(req.account.id, req.account.name, statements.month(req), req)
   end)
 
   -- On with an order that was left at the payment page.

@@ -5,7 +5,7 @@ return require("footlight.app").new {
     "site.account", "site.apply", "site.pages", "site.sandbox", "site.webhooks",
     "studio.index", "studio.broadcast", "studio.shows", "studio.recordings",
     "admin.index", "admin.models", "admin.orders", "admin.disputes", "admin.promos",
-    "admin.payouts", "studio.payouts",
+    "admin.payouts", "admin.finances", "admin.wallets", "studio.payouts",
   },
   context = require "site.context",
   form_targets = require("site.payments").origins(),

@@ -366,6 +366,9 @@ describe("the pages about payouts", function()
         sent.to, sent.current = to, people.password
         return client:post(path, sent)
       end
+      -- The maker is not offered what only another may do; whoever sends it all the same is refused.
+      assert.is_nil(first:get(path).body:find('value="approve"', 1, true))
+      assert.is_truthy(second:get(path).body:find('value="approve"', 1, true))
       assert.equal(409, press(first, "approve").status)
       assert.equal(409, second:get(path .. "/pain001.xml").status)
       assert.equal(200, press(second, "approve").status)

@@ -4,7 +4,7 @@ local template = require "runtime.template"
 -- All areas of the site in one, as footlight.i18n reads them.
 local function messages(language)
   local all = {}
-  for _, area in ipairs { "site", "site.payments", "site.payouts", "site.shows" } do
+  for _, area in ipairs { "site", "site.payments", "site.payouts", "site.shows", "admin" } do
     for key, message in pairs(require(area .. ".locales." .. language)) do all[key] = message end
   end
   return all

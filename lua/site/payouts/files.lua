@@ -8,17 +8,20 @@ local MOST = 99999999999 -- of one transfer, in minor units: what SEPA takes
 local function amount(minor) return ("%d.%02d"):format(minor // 100, minor % 100) end
 
 -- A spreadsheet takes what begins like this for a formula and carries it out.
-local function cell(value)
+local function cell(value, numbers)
   local text = tostring(value):gsub("[\r\n]", " ")
-  if text:find("^%s*[=+%-@\t]") then text = "'" .. text end
+  local plain = numbers and text:find("^%-%d+%.?%d*$")
+  if not plain and text:find("^%s*[=+%-@\t]") then text = "'" .. text end
   return '"' .. text:gsub('"', '""') .. '"'
 end
 
-function files.csv(rows)
+--- Rows of cells as CSV. With `numbers`, negative ones stay as they are; everything else that could be a
+-- formula is made a text.
+function files.csv(rows, numbers)
   local lines = {}
   for i, row in ipairs(rows) do
     local cells = {}
-    for k, value in ipairs(row) do cells[k] = cell(value) end
+    for k, value in ipairs(row) do cells[k] = cell(value, numbers) end
     lines[i] = table.concat(cells, ",")
   end
   return table.concat(lines, "\r\n") .. "\r\n"
