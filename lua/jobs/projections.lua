@@ -9,10 +9,7 @@ local projections = {}
 
 local BATCH = 200
 
--- A projection is never seen half written.
-local REPLACE = "redis.call('DEL', KEYS[1]) return redis.call('HSET', KEYS[1], unpack(ARGV))"
-
-local function replace(key, fields) redis.eval(REPLACE, { key }, fields) end
+local function replace(key, fields) redis.script("replace_hash", { key }, fields) end
 
 --- Writes one account's; removes it when the account is gone.
 function projections.account(id)

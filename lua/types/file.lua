@@ -42,4 +42,41 @@ function file.rename(from, to) end
 ---@return string
 function file.temp(suffix) end
 
+---@class runtime.FileReader
+local FileReader = {}
+
+--- The next piece, nil at the end.
+---@param bytes? integer at most (65536)
+---@return string? piece, string? reason, string? kind
+function FileReader:read(bytes) end
+
+--- The next piece begins there.
+---@param offset integer
+function FileReader:seek(offset) end
+
+function FileReader:close() end
+
+--- A file that is read piece by piece. `local f <close> = assert(file.open(path))`
+---@param path string
+---@return runtime.FileReader? reader, string? reason, string? kind
+function file.open(path) end
+
+---@class runtime.FileWriter
+local FileWriter = {}
+
+---@param text string
+---@return true? done, string? reason, string? kind
+function FileWriter:write(text) end
+
+--- Now it gets its name: readers see the old file or all of the new one. Without it nothing is left.
+---@return true? done, string? reason, string? kind
+function FileWriter:finish() end
+
+function FileWriter:close() end
+
+--- A file that is written piece by piece. `local f <close> = assert(file.create(path))`
+---@param path string
+---@return runtime.FileWriter? writer, string? reason, string? kind
+function file.create(path) end
+
 return file

@@ -29,6 +29,30 @@ function redis.pipeline(fn) end
 ---@return redis_reply
 function redis.eval(code, keys, arguments) end
 
+--- The same with the script of lua/redis/<name>.lua, which a reload reads anew.
+---@param name string
+---@param keys? redis_value[]
+---@param arguments? redis_value[]
+---@return redis_reply
+function redis.script(name, keys, arguments) end
+
+--- A connection of one's own.
+---@class redis_connection
+local connection = {}
+
+--- As redis.call. A command may take 25 seconds: what blocks must ask for less, and be called again.
+---@param command string
+---@param ... redis_value
+---@return redis_reply
+function connection:call(command, ...) end
+
+function connection:close() end
+
+--- For what a shared connection cannot do: MULTI, WATCH, BLPOP, XREAD BLOCK. Use it as
+--- `local own <close> = redis.connect()`. Not for clusters; at most 64 at once.
+---@return redis_connection
+function redis.connect() end
+
 ---@param channel string
 ---@param message string
 ---@return integer heard by how many subscribers

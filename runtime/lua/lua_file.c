@@ -12,11 +12,11 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "loop/work.h"
+#include "lua/lua_file.h"
 #include "lua/pending.h"
 #include "lua/runtime.h"
 
 enum {
-    PATH_MOST = 1024,
     READ_DEFAULT = 16 * 1024 * 1024,
     READ_MOST = 256 * 1024 * 1024,
     LIST_MOST = 20000
@@ -27,7 +27,7 @@ enum operation { READ, WRITE, LIST, STAT, MKDIR, REMOVE, RENAME };
 struct job {
     lua_pending handle;
     enum operation operation;
-    char path[PATH_MOST], other[PATH_MOST];
+    char path[FILE_PATH_MOST], other[FILE_PATH_MOST];
     struct buffer data; // to write, or what was read; names of a folder, each with its NUL
     size_t most;
     struct stat info;
@@ -67,7 +67,7 @@ static int write_all(int fd, const struct buffer *data) {
 
 // Readers see the old file or the new one, also after a crash.
 static int write_file(struct job *job) {
-    char temporary[PATH_MOST + 32];
+    char temporary[FILE_PATH_MOST + 32];
     snprintf(temporary, sizeof temporary, "%s.%08x.tmp", job->path, random_fast());
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0) return errno;
@@ -135,14 +135,16 @@ static void run(void *data) {
 
 // ---- on the loop ----------------------------------------------------------------------------
 
+int lua_file_problem(lua_State *L, const char *path, int error) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, strerror(error));
+    lua_pushstring(L, error == ENOENT ? "missing" : error == EEXIST ? "exists" : "failed");
+    return 3;
+}
+
 static int push_result(lua_State *L, struct job *job) {
     if (job->error) {
-        lua_pushnil(L);
-        lua_pushfstring(L, "%s: %s", job->path, strerror(job->error));
-        lua_pushstring(L, job->error == ENOENT   ? "missing"
-                          : job->error == EEXIST ? "exists"
-                                                 : "failed");
-        return 3;
+        return lua_file_problem(L, job->path, job->error);
     }
     switch (job->operation) {
     case READ:
@@ -197,23 +199,23 @@ static bool climbs(const char *path) {
     return false;
 }
 
-static void check_path(lua_State *L, int index, bool change, char out[PATH_MOST]) {
+void lua_file_path(lua_State *L, int index, bool change, char out[FILE_PATH_MOST]) {
     size_t size;
     const char *path = luaL_checklstring(L, index, &size);
     const struct runtime *runtime = runtime_of(L);
     const char *var = settings_text(runtime->settings, "var", "var");
-    luaL_argcheck(L, size > 0 && size < PATH_MOST / 2 && strlen(path) == size, index, "not a path");
+    luaL_argcheck(L, size > 0 && size < FILE_PATH_MOST / 2 && strlen(path) == size, index, "not a path");
     if (climbs(path)) luaL_argerror(L, index, "'..' is not allowed in paths");
     bool allowed = below(path, var) || (!change && below(path, runtime->root));
     if (!allowed && *path == '/') luaL_argerror(L, index, "path outside of the run-time folder");
-    int written = snprintf(out, PATH_MOST, "%s%s%s", allowed ? "" : var, allowed ? "" : "/", path);
-    luaL_argcheck(L, written < PATH_MOST, index, "path too long");
+    int written = snprintf(out, FILE_PATH_MOST, "%s%s%s", allowed ? "" : var, allowed ? "" : "/", path);
+    luaL_argcheck(L, written < FILE_PATH_MOST, index, "path too long");
 }
 
 static struct job *new_job(lua_State *L, enum operation operation, bool change) {
     struct job start = {.operation = operation};
-    check_path(L, 1, change, start.path);
-    if (operation == RENAME) check_path(L, 2, true, start.other);
+    lua_file_path(L, 1, change, start.path);
+    if (operation == RENAME) lua_file_path(L, 2, true, start.other);
     start.handle = lua_pending_begin(L, "file", NULL, NULL);
     struct job *job = memory_alloc(sizeof *job);
     *job = start;
@@ -280,7 +282,8 @@ int lua_open_file(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"read", file_read},     {"write", file_write}, {"list", file_list},
         {"stat", file_stat},     {"mkdir", file_mkdir}, {"remove", file_remove},
-        {"rename", file_rename}, {"temp", file_temp},   {NULL, NULL}};
+        {"rename", file_rename}, {"temp", file_temp},
+        {"open", lua_file_open}, {"create", lua_file_create}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -1,17 +1,14 @@
 // runtime.redis: the main instance. Money has its own module and its own instance.
-#include "redis/client.h"
+#include "lua/lua_redis.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #include "base/hash.h"
-#include "lua/pending.h"
-#include "lua/runtime.h"
 
 enum {
     ARGUMENTS_MOST = 4096,
-    ARGUMENTS_FEW = 16,
     LIMIT_MS = 5000,
     PIPELINE_MOST = 10000,
     QUEUE_MOST = 1000,
@@ -53,7 +50,7 @@ static void push_reply(lua_State *L, const redisReply *reply, int depth) {
     }
 }
 
-static void on_reply(void *context, const redisReply *reply, const char *error) {
+void lua_redis_reply(void *context, const redisReply *reply, const char *error) {
     lua_State *co = lua_pending_take(lua_pending_of(context));
     if (!co) return;
     if (error || !reply) {
@@ -103,17 +100,17 @@ static struct slice check_argument(lua_State *L, int index) {
     return slice_make(text, size);
 }
 
-/// The values first..top as arguments: in `few` if they fit, else in a userdata on the stack's top.
-static struct slice *check_arguments(lua_State *L, int first, struct slice few[ARGUMENTS_FEW],
-                                     size_t *count) {
+struct slice *lua_redis_arguments(lua_State *L, int first, struct slice few[LUA_REDIS_FEW],
+                                  size_t *count, bool shared) {
     int top = lua_gettop(L);
     if (top < first || top - first >= ARGUMENTS_MOST) luaL_error(L, "redis: no or too many arguments");
     *count = (size_t)(top - first + 1);
     struct slice *arguments = few;
-    if (*count > ARGUMENTS_FEW) arguments = lua_newuserdatauv(L, *count * sizeof *arguments, 0);
+    if (*count > LUA_REDIS_FEW) arguments = lua_newuserdatauv(L, *count * sizeof *arguments, 0);
     for (size_t i = 0; i < *count; i++) arguments[i] = check_argument(L, first + (int)i);
+    if (!shared) return arguments;
     if (is_forbidden(arguments[0])) {
-        luaL_error(L, "redis: %s cannot be used on a shared connection", arguments[0].data);
+        luaL_error(L, "redis: %s cannot be used on a shared connection (redis.connect)", arguments[0].data);
     }
     bool reads = slice_equal_fold(arguments[0], SLICE("XREAD")) ||
                  slice_equal_fold(arguments[0], SLICE("XREADGROUP"));
@@ -129,10 +126,10 @@ static struct slice *check_arguments(lua_State *L, int first, struct slice few[A
 static int redis_call_lua(lua_State *L) {
     struct redis_client *client = client_of(L);
     size_t count;
-    struct slice few[ARGUMENTS_FEW];
-    const struct slice *arguments = check_arguments(L, 1, few, &count);
+    struct slice few[LUA_REDIS_FEW];
+    const struct slice *arguments = lua_redis_arguments(L, 1, few, &count, true);
     lua_pending handle = lua_pending_begin(L, "redis.call", NULL, NULL);
-    redis_call(client, arguments, count, lua_pending_left(L, LIMIT_MS), on_reply,
+    redis_call(client, arguments, count, lua_pending_left(L, LIMIT_MS), lua_redis_reply,
                lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
@@ -142,7 +139,7 @@ static int redis_publish_lua(lua_State *L) {
     struct redis_client *client = client_of(L);
     struct slice arguments[3] = {SLICE("PUBLISH"), check_argument(L, 1), check_argument(L, 2)};
     lua_pending handle = lua_pending_begin(L, "redis.publish", NULL, NULL);
-    redis_call(client, arguments, 3, lua_pending_left(L, LIMIT_MS), on_reply, lua_pending_context(handle));
+    redis_call(client, arguments, 3, lua_pending_left(L, LIMIT_MS), lua_redis_reply, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
@@ -229,8 +226,8 @@ static int pipeline_add(lua_State *L) {
     size_t count;
     // p:call(…) is what some write; the object itself is then the first argument.
     int first = lua_type(L, 1) == LUA_TTABLE ? 2 : 1;
-    struct slice few[ARGUMENTS_FEW];
-    check_arguments(L, first, few, &count);
+    struct slice few[LUA_REDIS_FEW];
+    lua_redis_arguments(L, first, few, &count, true);
     lua_Integer commands = (lua_Integer)lua_rawlen(L, lua_upvalueindex(1));
     if (commands >= PIPELINE_MOST) return luaL_error(L, "redis: too many commands in one pipeline");
     lua_createtable(L, (int)count, 0);
@@ -328,10 +325,10 @@ static void on_script_reply(void *context, const redisReply *reply, const char *
     if (reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
         call->arguments[0] = SLICE("EVAL");
         call->arguments[1] = slice_make(call->code, call->code_size);
-        redis_call(call->client, call->arguments, call->count, call->limit, on_reply,
+        redis_call(call->client, call->arguments, call->count, call->limit, lua_redis_reply,
                    lua_pending_context(call->handle));
     } else {
-        on_reply(lua_pending_context(call->handle), reply, error);
+        lua_redis_reply(lua_pending_context(call->handle), reply, error);
     }
     script_free(call);
 }
@@ -354,7 +351,7 @@ static struct script_call *script_call_new(const struct slice *arguments, size_t
 }
 
 // eval(code, keys, arguments): runs a script; after the first time by its SHA.
-static int redis_eval_lua(lua_State *L) {
+int lua_redis_eval(lua_State *L) {
     struct redis_client *client = client_of(L);
     struct slice code = check_argument(L, 1);
     lua_settop(L, 3);
@@ -392,7 +389,7 @@ static int redis_eval_lua(lua_State *L) {
         }
         arguments[0] = SLICE("EVAL");
         arguments[1] = code;
-        redis_call(client, arguments, count, limit, on_reply, lua_pending_context(handle));
+        redis_call(client, arguments, count, limit, lua_redis_reply, lua_pending_context(handle));
     }
     return lua_pending_yield(L, handle);
 }
@@ -554,8 +551,10 @@ int lua_open_redis(lua_State *L) {
     static const luaL_Reg functions[] = {{"call", redis_call_lua},
                                          {"publish", redis_publish_lua},
                                          {"pipeline", redis_pipeline_lua},
-                                         {"eval", redis_eval_lua},
+                                         {"eval", lua_redis_eval},
                                          {"subscribe", redis_subscribe_lua},
+                                         {"script", lua_redis_script},
+                                         {"connect", lua_redis_connect},
                                          {NULL, NULL}};
     luaL_newmetatable(L, "runtime.redis.subscription");
     lua_pushcfunction(L, subscription_close_lua);

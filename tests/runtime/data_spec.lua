@@ -169,6 +169,67 @@ describe("runtime.file", function()
   end)
 end)
 
+describe("a file in pieces", function()
+  local function leftovers()
+    local found = {}
+    for _, name in ipairs(file.list "tmp") do
+      if name:find("^pieces") then found[#found + 1] = name end
+    end
+    table.sort(found)
+    return found
+  end
+  after_each(function() file.remove "tmp/pieces.bin" end)
+
+  it("is there whole when it is finished, and not before", function()
+    do
+      local out <close> = assert(file.create "tmp/pieces.bin")
+      for i = 1, 5 do assert(out:write(tostring(i):rep(100000))) end
+      assert.is_nil(file.stat "tmp/pieces.bin")
+      assert.is_true(out:finish())
+      assert.equal(500000, file.stat("tmp/pieces.bin").size)
+      assert.matches("finished", select(2, pcall(out.write, out, "more")))
+    end
+    assert.same({ "pieces.bin" }, leftovers())
+    local input <close> = assert(file.open "tmp/pieces.bin")
+    local all, pieces = 0, 0
+    for piece in function() return input:read(200000) end do
+      all, pieces = all + #piece, pieces + 1
+    end
+    assert.same({ 500000, 3 }, { all, pieces })
+    input:seek(399999)
+    assert.equal("45", input:read(2))
+    input:close()
+    assert.matches("closed", select(2, pcall(input.read, input)))
+  end)
+
+  it("leaves nothing when it is not finished, or its writer is cancelled", function()
+    do
+      local out <close> = assert(file.create "tmp/pieces.bin")
+      out:write "half"
+    end
+    assert.same({}, leftovers())
+    local writer = task.spawn(function()
+      local out <close> = assert(file.create "tmp/pieces.bin")
+      while true do out:write(("x"):rep(1000000)) end
+    end)
+    task.sleep(0.02)
+    writer:cancel()
+    pcall(writer.wait, writer)
+    require("footlight.testing").wait_for(function() return #leftovers() == 0 end)
+  end)
+
+  it("says why it cannot be opened, and opens nothing elsewhere", function()
+    assert.same({ nil, "missing" }, { (file.open "tmp/none"), select(3, file.open "tmp/none") })
+    assert.is_nil((file.open "tmp"))
+    assert.is_nil((file.create "none/there"))
+    assert.is_truthy(assert(file.open(config.root .. "/README.md")):read(1))
+    for _, bad in ipairs { "/etc/passwd", "../x" } do
+      assert.is_false((pcall(file.create, bad)))
+    end
+    assert.is_false((pcall(file.open, "/etc/passwd")))
+  end)
+end)
+
 describe("runtime.process", function()
   it("runs a program with input and gives back what it says", function()
     local result = process.run { "sh", "-c", "cat; echo oops >&2; exit 3", input = "hello" }

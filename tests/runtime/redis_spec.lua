@@ -75,6 +75,69 @@ describe("redis.eval", function()
   end)
 end)
 
+describe("redis.script", function()
+  it("runs a script of lua/redis/ by its name", function()
+    redis.call("HSET", "script:h", "old", "1")
+    assert.equal(2, redis.script("replace_hash", { "script:h" }, { "a", 1, "b", "two" }))
+    assert.equal(2, redis.call("HLEN", "script:h"))
+    assert.equal("two", redis.call("HGET", "script:h", "b"))
+    redis.call("DEL", "script:h")
+  end)
+
+  it("names what is not there, and goes nowhere else", function()
+    assert.matches("no script lua/redis/none.lua", select(2, pcall(redis.script, "none")), 1, true)
+    for _, bad in ipairs { "../site/init", "a.b", "", "A" } do
+      assert.matches("name a script", select(2, pcall(redis.script, bad)))
+    end
+  end)
+end)
+
+describe("redis.connect", function()
+  it("has transactions, alone", function()
+    local own <close> = redis.connect()
+    own:call("DEL", "own:n")
+    own:call("WATCH", "own:n")
+    own:call("MULTI")
+    assert.equal("QUEUED", own:call("INCR", "own:n"))
+    assert.is_nil(redis.call("GET", "own:n")) -- the others are not in it
+    assert.same({ 1 }, own:call("EXEC"))
+    own:call("WATCH", "own:n")
+    redis.call("SET", "own:n", 5)
+    own:call("MULTI")
+    own:call("INCR", "own:n")
+    assert.is_nil(own:call("EXEC")) -- somebody was there first
+    assert.equal("5", redis.call("GET", "own:n"))
+    redis.call("DEL", "own:n")
+  end)
+
+  it("may block without holding up anybody", function()
+    local own <close> = redis.connect()
+    redis.call("DEL", "own:list")
+    local waiter = task.spawn(function() return own:call("BLPOP", "own:list", 10) end)
+    for _ = 1, 3 do assert.equal("PONG", redis.call("PING")) end
+    task.sleep(0.05)
+    assert.is_false((waiter:done()))
+    redis.call("RPUSH", "own:list", "here")
+    assert.same({ "own:list", "here" }, waiter:wait(5))
+  end)
+
+  it("is closed with its block; who waits on it hears so", function()
+    local waiter
+    do
+      local own <close> = redis.connect()
+      assert.equal("PONG", own:call("PING"))
+      waiter = task.spawn(function() return pcall(own.call, own, "BLPOP", "own:list", 10) end)
+      task.sleep(0.02)
+    end
+    local ok, why = waiter:wait(5)
+    assert.is_false(ok)
+    assert.matches("LOST", why)
+    local closed = redis.connect()
+    closed:close()
+    assert.matches("closed", select(2, pcall(closed.call, closed, "PING")))
+  end)
+end)
+
 describe("redis.subscribe", function()
   it("hears messages in order, keeps them until they are received, and times out", function()
     local channel = key "c"
