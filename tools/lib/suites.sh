@@ -136,6 +136,25 @@ suite_browser() {
         END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }'
 }
 
+# The page is followed in a copy, with the programs that are built already; everything else is as in a
+# clone. Its site and its own tools/test run on ports above the others.
+prepare_tutorial() { :; }
+suite_tutorial() {
+    local copy base=${FOOTLIGHT_TEST_PORT_BASE:-18080}
+    copy=$(mktemp -d /tmp/footlight-tutorial-XXXXXX)
+    chmod 755 "$copy"
+    tar --exclude=./var --exclude=./build --exclude=./node_modules --exclude=./.git -cf - . |
+        tar -xf - --no-same-owner -C "$copy"
+    mkdir -p "$copy/build/release" "$copy/build/debug"
+    cp build/debug/footlight "$copy/build/debug/"
+    cp build/debug/footlight "$copy/build/release/"
+    [ ! -d node_modules ] || cp -r node_modules "$copy/"
+    env -u FOOTLIGHT_SITE -u FOOTLIGHT_URL \
+        FOOTLIGHT_PREBUILT=yes FOOTLIGHT_PORT_BASE=$((base + 40)) FOOTLIGHT_TEST_PORT_BASE=$((base + 60)) \
+        python3 tests/tutorial/follow.py "$copy"
+    rm -rf "$copy"
+}
+
 # --- sanitizers and fuzzing -----------------------------------------------------------------------
 
 prepare_sanitize() {
