@@ -27,4 +27,9 @@ function testing.clock_offset(microseconds) end
 ---@return { handles: integer, descriptors: integer, processes: integer, database: integer, transfers: integer, connections: integer }
 function testing.figures() end
 
+--- Brings all timers of Lua code nearer, up to the first that is then due, and at most by so much.
+---@param milliseconds integer
+---@return integer milliseconds by how much
+function testing.skip(milliseconds) end
+
 return testing

@@ -41,6 +41,31 @@ bool http_response_header(struct http_request *request, struct slice name, struc
     return true;
 }
 
+/// What says how a message is framed, routed, read or kept has no place behind it (RFC 9110, 6.5.1).
+static bool may_trail(struct slice name) {
+    static const char *const refused[] = {
+        "host",       "content-type",  "content-encoding", "content-range", "set-cookie", "cache-control",
+        "location",   "vary",          "authorization",    "te",            "age",        "expires",
+        "retry-after", "www-authenticate"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (slice_equal_fold(name, slice_of(refused[i]))) return false;
+    return true;
+}
+
+bool http_response_trailer(struct http_request *request, struct slice name, struct slice value) {
+    struct http_response *response = request->response;
+    struct http_exchange *exchange = http_exchange_of(request);
+    if (exchange->finished || response->ended || !response->begun || !response->chunked ||
+        response->no_body || !may_trail(name) ||
+        !http_list_has(http_request_header(request, "te"), "trailers"))
+        return false;
+    // The head is out: its buffer takes what goes behind the body.
+    response->begun = false;
+    bool good = http_response_header(request, name, value);
+    response->begun = true;
+    return good;
+}
+
 void http_response_clear(struct http_request *request) {
     struct http_response *response = request->response;
     if (response->begun) return;
@@ -124,6 +149,7 @@ static struct buffer *response_head(struct http_request *request, int status, st
     append_header(out, "X-Request-Id: ", slice_of(request->id));
     buffer_append_slice(out, buffer_slice(&response->headers));
     buffer_append(out, "\r\n", 2);
+    response->headers.size = 0; // from here on for trailers
     return out;
 }
 
@@ -277,7 +303,12 @@ void http_response_end(struct http_request *request) {
             http_response_abort(request);
             return;
         }
-        if (response->chunked) http_connection_write(connection, "0\r\n\r\n", 5);
+        if (response->chunked) {
+            http_connection_write(connection, "0\r\n", 3);
+            if (response->headers.size)
+                http_connection_write(connection, response->headers.data, response->headers.size);
+            http_connection_write(connection, "\r\n", 2);
+        }
     }
     http_exchange_finish(http_exchange_of(request));
 }

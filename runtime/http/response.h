@@ -26,6 +26,10 @@ size_t http_response_write_chunk(struct http_request *request, struct chunk *chu
 void http_response_on_drain(struct http_request *request,
                             void (*drained)(struct http_request *request));
 void http_response_end(struct http_request *request);
+/// A header that goes behind the body of a chunked response that has begun, if the client takes such
+/// (TE: trailers). False if it does not, or if the header may not stand there or has a value that no
+/// header has.
+bool http_response_trailer(struct http_request *request, struct slice name, struct slice value);
 /// Ends abruptly (the length promised cannot be kept): closes the connection.
 void http_response_abort(struct http_request *request);
 

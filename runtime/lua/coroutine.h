@@ -63,6 +63,9 @@ void lua_pending_abandon(lua_pending handle);
 /// Ends one whose coroutine does not wait any more (it raised between begin and yield).
 void lua_pending_end(lua_pending handle);
 bool lua_pending_is_idle(lua_pending handle);
+/// For tests: brings the time limits of all waits nearer, the caller's own left alone, by so much that the
+/// first is due, but at most `most` milliseconds. By how much.
+uint64_t lua_pending_skip(uint64_t most);
 /// Puts the running coroutine, in whose thread L it is, at the back of the queue, or of the queue
 /// of those that compute (`busy`). The caller yields without values right after.
 void lua_coroutine_requeue(lua_State *L, bool busy);

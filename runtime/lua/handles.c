@@ -43,6 +43,14 @@ void *handles_get(const struct handles *handles, uint64_t handle) {
     return slot ? slot->value : NULL;
 }
 
+void *handles_next(const struct handles *handles, uint32_t *cursor) {
+    while (*cursor < handles->capacity) {
+        void *value = handles->slots[(*cursor)++].value;
+        if (value) return value;
+    }
+    return NULL;
+}
+
 void handles_remove(struct handles *handles, uint64_t handle) {
     struct handle_slot *slot = handles_find(handles, handle);
     if (!slot) return;

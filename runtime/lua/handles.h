@@ -14,5 +14,7 @@ struct handles {
 
 uint64_t handles_add(struct handles *handles, void *value);        ///< value is not NULL
 void *handles_get(const struct handles *handles, uint64_t handle); ///< NULL: it is gone
+/// Walks all values: begin with *cursor = 0; NULL after the last.
+void *handles_next(const struct handles *handles, uint32_t *cursor);
 void handles_remove(struct handles *handles, uint64_t handle);     ///< a stale handle does nothing
 #endif

@@ -293,6 +293,20 @@ static int stream_write(lua_State *L) { // upvalue 1: req
     return lua_pending_yield_then(L, exchange->waiting, write_then);
 }
 
+/// trailer(name, value): a header behind a streamed body; false if the client takes none.
+static int stream_trailer(lua_State *L) { // upvalue 1: req
+    size_t name_size, value_size;
+    const char *name = luaL_checklstring(L, 1, &name_size);
+    const char *value = luaL_checklstring(L, 2, &value_size);
+    lua_settop(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1); // [1] req
+    struct lua_exchange *exchange = lua_request_check(L);
+    lua_pushboolean(L, http_response_trailer(exchange->request, slice_make(name, name_size),
+                                             slice_make(value, value_size)));
+    return 1;
+}
+
 static void stream_done(void *context, lua_State *co, int results, const char *error) {
     struct lua_exchange *exchange = context;
     (void)co;
@@ -329,10 +343,13 @@ static void stream_start(struct lua_exchange *exchange, lua_State *from, int sta
     lua_pushvalue(from, -1);
     lua_xmove(from, co->L, 1);
     lua_request_push(co->L, exchange);
-    lua_pushcclosure(co->L, stream_write, 1);
+    lua_pushvalue(co->L, -1);
+    lua_pushcclosure(co->L, stream_write, 1); // [-2] req
+    lua_insert(co->L, -2);
+    lua_pushcclosure(co->L, stream_trailer, 1);
     const char *type = http_response_has_type(exchange->request) ? NULL : "text/plain; charset=utf-8";
     http_response_begin(exchange->request, status, type, UINT64_MAX);
-    lua_coroutine_start(co, 1, true);
+    lua_coroutine_start(co, 2, true);
 }
 
 // ---- requests -------------------------------------------------------------------------------

@@ -97,6 +97,24 @@ bool lua_pending_is_idle(lua_pending handle) {
     return op && op->idle;
 }
 
+static uint64_t time_left(const struct operation *op) {
+    uint64_t now = loop_now(op->co->anchor.host->runtime->loop);
+    return op->limit.due > now ? op->limit.due - now : 0;
+}
+
+uint64_t lua_pending_skip(uint64_t most) {
+    struct operation *op;
+    for (uint32_t cursor = 0; (op = handles_next(&operations, &cursor));) {
+        if (op->co == lua_coroutine_current() || !timer_active(&op->limit)) continue;
+        if (time_left(op) < most) most = time_left(op);
+    }
+    for (uint32_t cursor = 0; most > 0 && (op = handles_next(&operations, &cursor));) {
+        if (op->co == lua_coroutine_current() || !timer_active(&op->limit)) continue;
+        loop_timer_start(op->co->anchor.host->runtime->loop, &op->limit, time_left(op) - most);
+    }
+    return most;
+}
+
 void lua_pending_end(lua_pending handle) {
     struct operation *op = handles_get(&operations, handle);
     if (op) abandon_quietly(op);

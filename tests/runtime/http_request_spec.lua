@@ -345,6 +345,35 @@ describe("a response", function()
     assert.equal("chunked", answer.headers["transfer-encoding"])
   end)
 
+  it("may have headers behind it, for clients that take them", function()
+    local told
+    exports.on_request = function()
+      return { body = function(write, trailer)
+        write "body"
+        told = { trailer("X-Checksum", "abc"), trailer("Content-Length", "5"), trailer("Set-Cookie", "a=b"),
+          trailer("X-Split", "a\r\nb") }
+      end }
+    end
+    for _, te in ipairs { "TE: trailers\r\n", "" } do
+      local stream = request.connect("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" .. te .. "\r\n")
+      local all = ""
+      while true do
+        local more = stream:read(5)
+        if not more then break end
+        all = all .. more
+      end
+      stream:close()
+      if te == "" then
+        assert.matches("\r\n\r\n4\r\nbody\r\n0\r\n\r\n$", all)
+        assert.same({ false, false, false, false }, told)
+      else
+        assert.matches("\r\n\r\n4\r\nbody\r\n0\r\nX%-Checksum: abc\r\n\r\n$", all)
+        assert.same({ true, false, false, false }, told)
+      end
+    end
+    exports.on_request = site
+  end)
+
   it("is held back while the client is behind, and comes whole", function()
     local answer = ask(function()
       return { body = function(write) for i = 1, 200 do write(("%05d"):format(i):rep(4000)) end end }

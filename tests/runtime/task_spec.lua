@@ -151,6 +151,30 @@ describe("task.every", function()
   end)
 end)
 
+describe("testing.skip", function()
+  it("lets time pass for timers and the wall clock, in their order", function()
+    local began, monotonic = task.now_ms(), task.monotonic_ms()
+    local seen = {}
+    local function note(what)
+      seen[#seen + 1] = ("%s at %d"):format(what, (task.now_ms() - began + 500) // 1000)
+    end
+    local ticks = task.every(20, function() note "tick" end)
+    local sleepers = {
+      task.spawn(function() task.sleep(50) note "long" task.sleep(5) note "longer" end),
+      task.spawn(function() task.sleep(30) note "short" end),
+    }
+    local quiet = task.channel()
+    local reader = task.spawn(function() note(select(2, quiet:receive(45))) end)
+    task.sleep(0.001)
+    testing.skip(61)
+    ticks:cancel()
+    for _, each in ipairs { sleepers[1], sleepers[2], reader } do each:wait(1) end
+    assert.same({ "tick at 20", "short at 30", "tick at 40", "timeout at 45", "long at 50", "longer at 55", "tick at 60" }, seen)
+    assert.is_true(task.now_ms() - began >= 61000)
+    assert.is_true(task.monotonic_ms() - monotonic < 20000)
+  end)
+end)
+
 describe("semaphore", function()
   it("lets so many in and no more", function()
     local gate, inside, most, list = task.semaphore(3), 0, 0, {}

@@ -52,6 +52,19 @@ end
 
 local offset = 0
 
+--- Time passes: the wall clock and all timers of Lua code (sleep, every, limits of receive and wait) move on by
+-- so many seconds, one timer after the other as they come due, and what they wake runs in between. Deadlines
+-- and what servers are given to answer stay as they are.
+function testing.skip(seconds)
+  local left = math.floor(seconds * 1000 + 0.5)
+  repeat
+    local moved = inside.skip(left)
+    left = left - moved
+    testing.advance(moved / 1000)
+    for _ = 1, 3 do task.sleep(0.001) end -- a timer fires, a coroutine goes on, and may wait again
+  until left <= 0
+end
+
 --- The wall clock moves on by so many seconds (timers do not); the runner puts it right again.
 function testing.advance(seconds)
   offset = offset + math.floor(seconds * 1000000)
