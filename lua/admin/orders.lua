@@ -92,7 +92,10 @@ local function refund(req)
     return again({ amount = t(refusals[reason]) }, 409)
   end
   -- It is written down: what does not succeed now, jobs goes on with.
-  local ok, why = pcall(refunds.step, row.id)
+  local ok, why = pcall(function()
+    refunds.step(row.id)
+    orders.replay(order.public_id)
+  end)
   if not ok then log.warn("refund.waits", { refund = row.id, error = tostring(why) }) end
   local state = payments.refund(row.id).state
   req:flash(t("refund.state." .. state), state == "refused" and "error" or "success")

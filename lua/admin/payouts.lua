@@ -2,10 +2,12 @@
 -- for the password again and is in the audit log.
 local audit = require "store.audit"
 local crypto = require "runtime.crypto"
+local db = require "runtime.db"
 local files = require "site.payouts.files"
 local flow = require "site.payouts.flow"
 local form = require "footlight.form"
 local forms = require "site.forms"
+local models = require "store.models"
 local money = require "admin.money"
 local present = require "site.present"
 local store = require "store.payouts"
@@ -21,6 +23,13 @@ local payout_form = form.define {
   { "payout", form.integer { min = 1, max = 999999999 } },
   { "action", form.choice { "hold", "let_go", "settle", "return" } },
   { "reason", form.text { max = 200, optional = true } },
+  { "current", form.password { max = 128 } },
+}
+
+local hold_form = form.define {
+  { "model", form.text { min = 2, max = 60 } },
+  { "to", form.choice { "hold", "release" } },
+  { "why", form.text { min = 3, max = 200 } },
   { "current", form.password { max = 128 } },
 }
 
@@ -55,7 +64,14 @@ local function list_page(req, failed, status)
     waiting[i] = { name = model.stage_name, credits_text = present.credits(model.payable, req.locale),
       money_text = present.money((flow.convert(model.payable, terms.minor_per_credit)), terms.currency) }
   end
-  return req:render("admin/payouts", { batches = rows, waiting = waiting, form = failed or forms.fresh() }, status)
+  local held = {}
+  for i, row in ipairs(store.holds()) do
+    held[i] = { name = row.stage_name, slug = row.slug, reason = row.reason, by = row.actor_name,
+      at = money.time(row.created_at, req), credits_text = present.credits(row.payable, req.locale) }
+  end
+  return req:render("admin/payouts", { batches = rows, waiting = waiting, held = held,
+    hold_choices = { { value = "hold", label = req.t("admin.payouts.keep_back") },
+      { value = "release", label = req.t("admin.payouts.let_in") } }, form = failed or forms.fresh() }, status)
 end
 
 local function batch_page(req, batch, failed, status)
@@ -109,6 +125,23 @@ local function create(req)
   if not id then return list_page(req, forms.failed(values, { [""] = req.t(problems[reason]) }), 409) end
   note(req, "payout.batch_created", "payout_batch:" .. id)
   return req:redirect("/admin/payouts/" .. id)
+end
+
+-- Keeps a model's earnings out of batches to come, or lets them in again.
+local function hold(req)
+  local values, errors = hold_form:read(req)
+  local function again(what, status) return list_page(req, forms.failed(values, what), status or 422) end
+  if errors then return again(errors) end
+  if not money.proved(req, values.current) then return again { current = req.t("admin.wrong_password") } end
+  local model = models.by_slug(values.model:lower())
+  if not model then return again { model = req.t("admin.payouts.no_model") } end
+  if model.account_id == req.account.id then req:forbidden(req.t("admin.payouts.own_payout")) end
+  db.transaction(function(tx)
+    store.set_hold(model.id, values.to == "hold", values.why, req.account.id, tx)
+    audit.write({ actor = req.account.id, action = "payout.model_" .. values.to, target = "model:" .. model.id,
+      ip = req.remote, detail = { reason = values.why } }, tx)
+  end, { retries = 3 })
+  return req:redirect("/admin/payouts")
 end
 
 local steps = { approve = flow.approve, send = flow.send, cancel = flow.cancel }
@@ -169,6 +202,9 @@ local function file(req)
 end
 
 return function(site)
+  site:group({ prefix = "/admin", permission = "admin.payouts" }, function(group)
+    group:post("/payout-holds", hold)
+  end)
   site:group({ prefix = "/admin/payouts", permission = "admin.payouts" }, function(group)
     group:get("/", { name = "admin_payouts" }, function(req) return list_page(req) end)
     group:post("/", create)

@@ -22,7 +22,7 @@ local grants = {
   schema_migrations = "SELECT", payment_events = "SELECT, INSERT, UPDATE",
   refunds = "SELECT, INSERT, UPDATE", disputes = "SELECT, INSERT, UPDATE",
   promos = "SELECT, INSERT, UPDATE", promo_uses = "SELECT, INSERT",
-  payout_methods = "SELECT, INSERT", payout_batches = "SELECT, INSERT, UPDATE",
+  payout_methods = "SELECT, INSERT", payout_holds = "SELECT, INSERT", payout_batches = "SELECT, INSERT, UPDATE",
   payouts = "SELECT, INSERT, UPDATE", statements = "SELECT, INSERT",
 }
 local all_rights = "SELECT, INSERT, UPDATE, DELETE"

@@ -30,6 +30,8 @@ function job.step(left_seconds)
   end
   for _, refund in ipairs(payments.open_refunds(left_seconds or REFUND_SECONDS, BATCH)) do
     local ok, reason = pcall(refunds.step, refund.id)
+    -- What waited for its end: a dispute.
+    if ok then ok, reason = pcall(orders.replay, refund.order_public_id) end
     if not ok then log.warn("refund.waits", { refund = refund.id, error = tostring(reason) }) end
   end
   return credited, store.expire(EXPIRE_HOURS)

@@ -35,8 +35,10 @@ local moves = {
 local before_credited = { created = true, redirected = true, pending = true, paid = true, review = true,
   failed = true, expired = true, cancelled = true }
 local waits = {
-  disputed = before_credited, refunded = setmetatable({ disputed = true }, { __index = before_credited }),
-  won = setmetatable({ credited = true }, { __index = before_credited }),
+  -- A dispute that comes while a refund is under way waits for its end: refunded, there is nothing to dispute.
+  disputed = setmetatable({ refund_pending = true }, { __index = before_credited }),
+  refunded = setmetatable({ disputed = true }, { __index = before_credited }),
+  won = setmetatable({ credited = true, refund_pending = true }, { __index = before_credited }),
 }
 waits.lost = waits.won
 
@@ -80,7 +82,11 @@ local function transition(order, event, tx)
   if its and its.state ~= "open" then return "ignored" end
   if not to then
     local states = waits[event.type]
-    return states and states[order.state] and "parked" or "ignored"
+    if states and states[order.state] then return "parked" end
+    if event.type == "disputed" then
+      log.warn("payment.dispute_of_nothing", { order = order.public_id, state = order.state, event = event.id })
+    end
+    return "ignored"
   end
   if of_dispute[event.type] and not move_dispute(order, event, tx) then
     return event.type ~= "disputed" and not its and "parked" or "ignored"

@@ -78,6 +78,35 @@ function payouts.movements(model_id, kind, from, to, tx)
     GROUP BY t.type ORDER BY t.type]], model_id, kind, from, to)
 end
 
+--- What a model's wallet held before a moment.
+function payouts.balance_at(model_id, kind, at, tx)
+  return (tx or db).one([[
+    SELECT CAST(COALESCE(SUM(e.amount), 0) AS SIGNED) AS balance
+    FROM wallets w JOIN ledger_entries e ON e.wallet_id = w.id JOIN ledger_txns t ON t.id = e.txn_id
+    WHERE w.owner_type = 'model' AND w.owner_id = ? AND w.kind = ? AND w.currency = 'CRD' AND t.occurred_at < ?]],
+    model_id, kind, at).balance
+end
+
+-- ---- holds ----------------------------------------------------------------------------------------
+
+--- Keeps a model's earnings out of batches, or lets them in again; the reason stays.
+function payouts.set_hold(model_id, held, reason, actor, tx)
+  (tx or db).exec("INSERT INTO payout_holds (model_id, held, reason, actor) VALUES (?, ?, ?, ?)", model_id,
+    held and 1 or 0, reason, actor)
+end
+
+--- Models whose earnings are kept back: { model_id, slug, stage_name, reason, created_at, actor_name, payable }.
+function payouts.holds()
+  return db.rows [[
+    SELECT h.model_id, m.slug, m.stage_name, h.reason, h.created_at, a.name AS actor_name,
+      COALESCE(b.balance, 0) AS payable
+    FROM payout_holds h JOIN model_profiles m ON m.id = h.model_id JOIN accounts a ON a.id = h.actor
+    LEFT JOIN wallets w ON w.owner_type = 'model' AND w.owner_id = m.id AND w.kind = 'model_payable'
+      AND w.currency = 'CRD'
+    LEFT JOIN wallet_balances b ON b.wallet_id = w.id
+    WHERE h.held AND h.id = (SELECT MAX(n.id) FROM payout_holds n WHERE n.model_id = h.model_id) ORDER BY h.id]]
+end
+
 -- ---- methods --------------------------------------------------------------------------------------
 
 --- details: { holder, iban, bic }. Sealed here; only what the page of the model may show stays readable.
@@ -101,7 +130,7 @@ end
 
 -- ---- batches --------------------------------------------------------------------------------------
 
---- Models that may be paid now: approved, with a method that has rested, and enough of it payable.
+--- Models that may be paid now: approved, not held back, with a method that has rested, and enough of it payable.
 function payouts.eligible(terms, tx)
   return (tx or db).rows([[
     SELECT m.id AS model_id, m.account_id, m.stage_name, b.balance AS payable, p.id AS method_id
@@ -112,6 +141,7 @@ function payouts.eligible(terms, tx)
     JOIN payout_methods p ON p.id = (SELECT MAX(n.id) FROM payout_methods n WHERE n.model_id = m.id)
     WHERE m.state = 'approved' AND b.balance >= ?
       AND p.changed_at <= UTC_TIMESTAMP(6) - INTERVAL ? HOUR
+      AND COALESCE((SELECT h.held FROM payout_holds h WHERE h.model_id = m.id ORDER BY h.id DESC LIMIT 1), 0) = 0
     ORDER BY m.id LIMIT 2000]] .. (tx and " FOR UPDATE" or ""), terms.minimum, terms.method_hold_hours)
 end
 

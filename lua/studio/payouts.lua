@@ -4,6 +4,7 @@ local db = require "runtime.db"
 local form = require "footlight.form"
 local forms = require "site.forms"
 local iban = require "site.payouts.iban"
+local json = require "runtime.json"
 local models = require "store.models"
 local money = require "admin.money"
 local present = require "site.present"
@@ -87,21 +88,60 @@ local function earnings_page(req)
     hold_days = terms.hold_days, reserve_days = terms.reserve_days })
 end
 
-local function statement(req)
+local function statement_of(req)
   local model = model_of(req)
   local id = req.params.id:find("^%d+$") and #req.params.id < 16 and math.tointeger(tonumber(req.params.id))
   local row = id and store.statement(id)
   if not row or row.model_id ~= model.id then req:not_found() end
   if not row.intact then error("statement " .. id .. " is not what was hashed") end
+  return row
+end
+
+-- The text that was hashed.
+local function original(req)
+  local row = statement_of(req)
   local answer = req:text_response(row.totals, 200, "application/json")
   answer.headers["Content-Disposition"] = ('attachment; filename="statement-%s.json"'):format(row.reference)
   return answer
+end
+
+local kinds = { "model_pending", "model_payable", "hold" }
+
+-- The same for people: facts, and what moved in each of her wallets.
+local function statement(req)
+  local row, t = statement_of(req), req.t
+  local totals, facts, moved = json.decode(row.totals), {}, {}
+  local function fact(label, text) facts[#facts + 1] = { label = label, text = text } end
+  if row.kind == "payout" then
+    fact(t("order.credits"), present.credits(totals.amount_micro_credits, req.locale))
+    fact(t("statement.rate"), present.money(totals.minor_per_credit, totals.currency) .. " / 1")
+    fact(t("payouts.money"), present.money(totals.money_minor, totals.currency))
+    fact(t("payouts.account"), totals.account)
+  end
+  for _, kind in ipairs(row.kind == "month" and kinds or {}) do
+    local wallet = t("ledger.kind." .. kind)
+    local balance = totals.balances and totals.balances[kind]
+    if balance then
+      fact(t("statement.opening_of", { wallet = wallet }), present.credits(balance.opening, req.locale))
+      fact(t("statement.closing_of", { wallet = wallet }), present.credits(balance.closing, req.locale))
+    end
+    local types = {}
+    for type in pairs(totals[kind] or {}) do types[#types + 1] = type end
+    table.sort(types)
+    for _, type in ipairs(types) do
+      moved[#moved + 1] = { wallet = wallet, what = t("ledger.type." .. type), count = totals[kind][type].count,
+        text = present.credits(totals[kind][type].amount, req.locale) }
+    end
+  end
+  return req:render("studio/statement", { id = row.id, reference = row.reference, kind = t("statement." .. row.kind),
+    at = money.time(row.created_at, req), sha256 = row.sha256, facts = facts, moved = moved })
 end
 
 return function(site)
   site:group({ prefix = "/studio", signed_in = true }, function(group)
     group:get("/earnings", { name = "earnings" }, earnings_page)
     group:get("/earnings/statements/:id", statement)
+    group:get("/earnings/statements/:id/original", original)
     group:get("/payouts", { name = "payouts" }, function(req) return payouts_page(req, model_of(req)) end)
     group:post("/payouts", { limit = { name = "payout_method", count = 10, seconds = 3600, by = "account" } },
       set_method)

@@ -290,6 +290,27 @@ describe("a refund", function()
     assert.equal(order.credits - 1, billing.wallet(account.id).paid)
   end)
 
+  it("under way keeps a dispute waiting: it opens when the refund is refused, and not after it was done", function()
+    for _, answer in ipairs { "refused", "done" } do
+      local order, account = new_order("stripe", "starter")
+      orders.apply("stripe", event(order, "paid", { payment = "pi_r" .. order.id }))
+      local row = refunds.request { order = order.public_id, amount = order.price_minor, key = "k-" .. order.id,
+        reason = "spec", actor = people.account { role = "admin" }.id }
+      assert.equal("refund_pending", now(order).state)
+      assert.equal("parked", orders.apply("stripe", event(order, "disputed", { dispute = "dp_" .. order.id })))
+      payments.move_refund(row.id, "requested", "taken", nil)
+      payments.move_refund(row.id, "taken", "sent", nil)
+      local adapter = require "site.payments.stripe"
+      local refund = adapter.refund
+      adapter.refund = function() return answer, answer == "done" and "re_1" or "spec" end
+      refunds.step(row.id)
+      adapter.refund = refund
+      orders.replay(order.public_id)
+      assert.equal(answer == "done" and "refunded" or "disputed", now(order).state)
+      assert.equal(answer == "refused", billing.wallet(account.id).frozen)
+    end
+  end)
+
   it("is never given on a disputed charge", function()
     local order = new_order()
     orders.apply("sandbox", event(order, "paid"))

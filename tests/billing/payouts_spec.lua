@@ -344,10 +344,45 @@ describe("the pages about payouts", function()
     page = client:get "/studio/earnings"
     assert.is_truthy(page:has "12")
     local id = page.body:match "/studio/earnings/statements/(%d+)"
-    assert.equal(200, client:get("/studio/earnings/statements/" .. id).status)
+    local shown = client:get("/studio/earnings/statements/" .. id)
+    assert.equal(200, shown.status)
+    assert.is_truthy(shown:has "12")
+    local original = client:get(("/studio/earnings/statements/%s/original"):format(id))
+    assert.equal(store.statement(math.tointeger(tonumber(id))).sha256, crypto.hex(crypto.sha256(original.body)))
     local _, stranger = people.model()
     assert.equal(404, people.signed_in(stranger):get("/studio/earnings/statements/" .. id).status)
     assert.equal(404, people.signed_in(people.account()):get("/studio/payouts").status)
+  end)
+
+  it("keep a model out of batches and let her in again, with a reason", function()
+    local model, owner = earner(200)
+    local client = people.signed_in(staff())
+    local function put(values)
+      local sent = { model = model.slug, to = "hold", why = "a question", current = people.password }
+      for name, value in pairs(values or {}) do sent[name] = value end
+      return client:submit(client:get "/admin/payouts", sent, "/admin/payout-holds")
+    end
+    local function is_eligible()
+      return without_rest(function()
+        for _, row in ipairs(store.eligible(store.terms())) do
+          if row.model_id == model.id then return true end
+        end
+        return false
+      end)
+    end
+    assert.is_true(is_eligible())
+    for name, wrong in pairs { model = "no-such-model", to = "x", why = "", current = "wrong" } do
+      assert.equal(422, put({ [name] = wrong }).status, name)
+    end
+    assert.is_true(is_eligible())
+    local page = put()
+    assert.is_truthy(page:has "a question")
+    assert.is_false(is_eligible())
+    put { to = "release", why = "answered" }
+    assert.is_true(is_eligible())
+    assert.is_false(pcall(db.exec, "UPDATE payout_holds SET reason = 'x' WHERE model_id = ?", model.id))
+    local own = people.signed_in(owner)
+    assert.equal(404, own:get("/admin/payouts").status)
   end)
 
   it("take a batch from one member of staff to the other, and its files to the bank", function()

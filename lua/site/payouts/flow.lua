@@ -225,12 +225,16 @@ function flow.close_month(model_id, month)
   if next_number == 13 then next_year, next_number = next_year + 1, 1 end
   local to = ("%04d-%02d-01 00:00:00"):format(next_year, next_number)
   within(nil, function(tx)
-    local totals = { kind = "month", model = model_id, month = month, unit = "micro-credits" }
+    local totals = { kind = "month", model = model_id, month = month, unit = "micro-credits", balances = {} }
     for _, kind in ipairs { "model_pending", "model_payable", "hold" } do
       totals[kind] = {}
+      local opening = store.balance_at(model_id, kind, from, tx)
+      local closing = opening
       for _, row in ipairs(store.movements(model_id, kind, from, to, tx)) do
         totals[kind][row.type] = { amount = row.amount, count = row.count }
+        closing = closing + row.amount
       end
+      totals.balances[kind] = { opening = opening, closing = closing }
     end
     store.add_statement(model_id, "month", month, totals, tx)
   end)
