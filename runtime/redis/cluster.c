@@ -242,7 +242,7 @@ static void call_on_reply(void *context, const redisReply *reply, const char *er
         call_finish(call, reply, error);
         return;
     }
-    if (error) {
+    if (!reply) {
         redis_scout_ask(cluster->scout); // lost or silent: another may have been promoted
         call_finish(call, NULL, error);
         return;
