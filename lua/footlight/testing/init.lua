@@ -78,6 +78,19 @@ function testing.reset_clock()
   end
 end
 
+local ROLL_BACK = {}
+
+--- fn(tx) in a transaction that is always rolled back: what it writes through tx is there for it alone, and
+-- then for nobody. Stores take tx as their last argument. Returns nothing; errors are raised.
+function testing.rolled_back(fn)
+  local db = require "runtime.db"
+  local _, problem = pcall(db.transaction, function(tx)
+    fn(tx)
+    error(ROLL_BACK, 0)
+  end)
+  if problem ~= ROLL_BACK then error(problem, 0) end
+end
+
 --- Coroutines, pending operations, handles and descriptors that are open now.
 function testing.figures()
   local figures = inside.figures()
