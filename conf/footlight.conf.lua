@@ -94,6 +94,14 @@ return {
     recordings_days = 30, -- then a recording is removed
   },
 
+  -- Where visitors are. Without a file (lines "first,last,CC" or "network/bits,CC", as DB-IP, IP2Location
+  -- and others give away) and without a header nobody knows, and rules about countries do nothing.
+  geo = {
+    -- file = "/var/lib/footlight/countries.csv",
+    -- header = "CF-IPCountry", -- only behind a proxy that sets it itself, whatever the client sent
+    -- blocked = "KP IR",       -- countries that may not see any room
+  },
+
   mail = {
     -- smtp = "smtp://user:password@host:587"; without it, mails are files in the mailbox
     from = "Footlight <noreply@localhost>",

@@ -108,7 +108,7 @@ function methods:unchanged(is)
 end
 
 function methods:fail(status, detail, headers) errors.raise(status, detail, headers) end
-function methods:not_found() errors.raise(404) end
+function methods:not_found(reason) errors.raise(404, reason) end
 function methods:forbidden(reason) errors.raise(403, reason) end
 function methods:bad_request(reason) errors.raise(400, reason) end
 function methods:conflict(reason) errors.raise(409, reason) end

@@ -20,6 +20,11 @@
 ---@field show integer?
 ---@field policy "preview"|"free"|"paid"|"private"|"group"|"spy"|"ticket"|nil
 
+local regions = require "site.regions"
+
 local hooks = {}
+
+---@param info HooksQuestion
+function hooks.on_play(info) return regions.may_watch(info) end
 
 return hooks

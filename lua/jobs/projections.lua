@@ -34,6 +34,7 @@ function projections.model(id, old_slug)
     "state", row.state, "rate", tostring(row.rate), "version", tostring(row.state_version + row.version),
     "show", tostring(row.show_id), "show_kind", row.show_kind, "show_at", tostring(row.show_at),
     "away", tostring(row.away), "record", tostring(row.record),
+    "countries", row.blocked_countries, "networks", row.blocked_networks,
   })
   for _, key in ipairs(row.keys) do
     if key.in_force == 1 then

@@ -4,6 +4,7 @@
 -- rooms and shows have none, and lose the ones they had.
 
 local config = require "runtime.config"
+local crypto = require "runtime.crypto"
 local file = require "runtime.file"
 local log = require "runtime.log"
 local process = require "runtime.process"
@@ -110,8 +111,8 @@ local function render(slug, version)
 end
 
 local function refresh(slug, state)
-  local version = os.time()
-  if version == state.versions[#state.versions] then version = version + 1 end
+  -- By time, and not to be guessed by those who may not see the room.
+  local version = os.time() * 1000000000 + crypto.random_below(1000000000)
   local ok, reason = render(slug, version)
   if not ok then
     -- The recorder rewrites its file while we read: the next look finds it whole.

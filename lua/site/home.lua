@@ -1,5 +1,6 @@
 --- The front page, tags and search: one grid, whose address is its state.
 local pagination = require "footlight.pagination"
+local regions = require "site.regions"
 local rooms = require "store.rooms"
 local router = require "footlight.router"
 local live = require "site.live"
@@ -19,9 +20,11 @@ local function split(rows, req)
   local now = live.all()
   local on, off = {}, {}
   for _, row in ipairs(rows) do
+    if regions.bar_room(req, row) then goto continue end
     local room = present.room(row, now[row.slug], req)
     local list = (room.live or room.starting) and on or off
     list[#list + 1] = room
+    ::continue::
   end
   table.sort(on, by_time)
   return on, off

@@ -10,6 +10,7 @@ local access = require "site.show_access"
 local offers = require "site.show_offers"
 local present = require "site.present"
 local realtime = require "runtime.realtime"
+local regions = require "site.regions"
 local rooms = require "store.rooms"
 local show_panel = require "studio.show_panel"
 
@@ -30,6 +31,7 @@ local watch_form = form.define {
 local function room_of(req)
   local row = rooms.by_slug(req.params.slug)
   if not row or row.state ~= "approved" then req:not_found() end
+  if regions.bar_room(req, row) then req:not_found(req.t "room.not_available") end
   return present.room(row, live.of(row.slug), req)
 end
 

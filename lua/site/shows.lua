@@ -3,6 +3,7 @@ local billing = require "runtime.billing"
 local form = require "footlight.form"
 local live = require "site.live"
 local present = require "site.present"
+local regions = require "site.regions"
 local rooms = require "store.rooms"
 local rules = require "store.show_rules"
 local access = require "site.show_access"
@@ -25,6 +26,7 @@ local end_form = form.define {
 local function room_of(req)
   local row = rooms.by_slug(req.params.slug)
   if not row or row.state ~= "approved" then req:not_found() end
+  if regions.bar_room(req, row) then req:not_found(req.t "room.not_available") end
   return present.room(row, live.of(row.slug), req)
 end
 

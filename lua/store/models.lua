@@ -188,6 +188,7 @@ end
 function models.projection(id)
   local row = db.one([[
     SELECT m.id, m.account_id, m.slug, m.stage_name, m.state, m.state_version, s.rate, s.version, s.away, s.record,
+      s.blocked_countries, s.blocked_networks,
       CAST(COALESCE(h.id, 0) AS INTEGER) AS show_id, COALESCE(h.kind, 'public') AS show_kind,
       (SELECT CAST(COALESCE(UNIX_TIMESTAMP(MAX(e.stage_at)), 0) * 1000 AS INTEGER) FROM shows e
         WHERE e.model_id = m.id) AS show_at

@@ -10,6 +10,7 @@ local LISTED = 2000 -- rooms on one list; beyond it search finds them
 local columns = [[
   SELECT m.id, m.account_id, m.slug, m.stage_name, m.bio, m.languages, m.state, m.created_at, s.title,
     s.rate, s.private_rate, s.private_minimum, s.spy_rate, s.group_rate, s.group_minimum, s.group_size, s.away,
+    s.blocked_countries, s.blocked_networks,
     s.tips_offline, s.version, h.id AS show_id, h.kind AS show_kind,
     (SELECT GROUP_CONCAT(t.name ORDER BY t.name SEPARATOR ',') FROM room_tags r
       JOIN tags t ON t.id = r.tag_id WHERE r.model_id = m.id) AS tags
@@ -33,6 +34,19 @@ end
 --- Any room, whatever its state; `state` says whether visitors may see it.
 function rooms.by_slug(slug, tx) return finish((tx or db).one(columns .. "WHERE m.slug = ?", slug)) end
 function rooms.by_model(id, tx) return finish((tx or db).one(columns .. "WHERE m.id = ?", id)) end
+
+--- Whence a room may not be seen: countries "AT DE", networks "192.0.2.0/24,…". Who watches from there is cut.
+function rooms.set_blocks(model_id, countries, networks)
+  db.transaction(function(tx)
+    tx.exec("UPDATE room_settings SET blocked_countries = ?, blocked_networks = ? WHERE model_id = ?", countries, networks,
+      model_id)
+    local row = tx.one("SELECT slug FROM model_profiles WHERE id = ?", model_id)
+    outbox.add("projection", { model = model_id }, tx)
+    local order = { ["do"] = "ask", slug = row.slug, reason = "regions" }
+    outbox.add("order", { channel = "ctl:hooks", message = order }, tx)
+    outbox.add("order", { channel = "ctl:media", message = order }, tx)
+  end, { retries = 5 })
+end
 
 --- All rooms that visitors may see, in a stable order.
 function rooms.listed()

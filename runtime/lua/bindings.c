@@ -12,6 +12,7 @@ static const luaL_Reg modules[] = {
     {"runtime.process", lua_open_process},
     {"runtime.file", lua_open_file},
     {"runtime.cache", lua_open_cache},
+    {"runtime.geo", lua_open_geo},
     {"runtime.text", lua_open_text},
     {"runtime.supervisor", lua_open_supervisor},
     {"runtime.request", lua_open_request},

@@ -90,6 +90,10 @@ const struct config_key config_schema[] = {
     PATH("media.uploads"),
     PATH("media.documents"),
 
+    PATH("geo.file"),
+    TEXT("geo.header"),
+    TEXT("geo.blocked"),
+
     URL("mail.smtp"),
     TEXT("mail.from"),
     PATH("mail.mailbox"),

@@ -42,6 +42,7 @@ int lua_open_crypto(lua_State *L);    // lua_crypto.c
 int lua_open_process(lua_State *L);   // lua_process.c
 int lua_open_file(lua_State *L);      // lua_file.c
 int lua_open_cache(lua_State *L);     // lua_cache.c
+int lua_open_geo(lua_State *L);       // lua_geo.c: which country an address is in
 int lua_open_text(lua_State *L);      // lua_text.c: utf-8, normalisation, escaping, hashing names
 int lua_open_request(lua_State *L);   // lua_http.c: the request object
 int lua_open_http(lua_State *L);      // lua_client.c: outgoing HTTP and SMTP

@@ -215,6 +215,17 @@ void policy_ask(struct session *session, bool publish,
     (publish ? policy->on_publish : policy->on_play)(policy->context, &question, answer);
 }
 
+static void on_asked_again(struct session *session, void *context, bool allow,
+                           const char *reason) {
+    (void)context;
+    if (allow || session->dead || session->gone || session->cut) return;
+    session_cut(session, reason[0] ? reason : "the site's policy");
+}
+
+void session_ask_again(struct session *session) {
+    policy_ask(session, false, on_asked_again, NULL);
+}
+
 static void on_policy(struct session *session, void *context, bool allow, const char *reason) {
     struct admission *admission = context;
     admission->waiting = 0;

@@ -53,6 +53,18 @@ void streaming_order(struct streaming *streaming, struct slice json) {
                  LOG_INT("show", order.show), LOG_INT("sessions", count));
         return;
     }
+    if (strcmp(order.verb, "ask") == 0) { // the rules have changed: who may still watch?
+        list_each(&streaming->list, node) {
+            struct session *session = container_of(node, struct session, link);
+            bool watches = session->kind == SESSION_WEB || session->kind == SESSION_PLAYER;
+            if (!watches || session->ours || session->cut || session->state != SESSION_OPEN ||
+                strcmp(session->slug, order.slug) != 0) {
+                continue;
+            }
+            session_ask_again(session);
+        }
+        return;
+    }
     bool over = strcmp(order.verb, "end") == 0;
     list_each(&streaming->list, node) {
         struct session *session = container_of(node, struct session, link);

@@ -166,6 +166,9 @@ void admission_callbacks(struct session *session, struct meter_callbacks *callba
 void admission_adopt(struct session *session); ///< the meter of a session of a former process
 void admission_abandon(struct session *session); ///< it will be freed: no callback comes
 /// Asks the policy; `done` may come inside the call. Allowed if there is no policy.
+/// Asks the policy once more about one who watches (the rules, or his address, are others now), and cuts
+/// him if it says no.
+void session_ask_again(struct session *session);
 void policy_ask(struct session *session, bool publish,
                 void (*done)(struct session *session, void *context, bool allow,
                              const char *reason),

@@ -262,6 +262,7 @@ static void on_gone(struct http_request *request) {
 /// place has it (people change from mobile to home networks), and the old one has lost it for good,
 /// so that two who share an address cannot take turns.
 static bool place_may(struct viewer *viewer, const struct http_request *request) {
+    struct session *session = &viewer->session;
     struct buffer text = {0};
     buffer_append_text(&text, request->remote);
     buffer_append_char(&text, '\n');
@@ -275,7 +276,11 @@ static bool place_may(struct viewer *viewer, const struct http_request *request)
     if (viewer->place) {
         if (viewer->former_count == PLACES) return false;
         viewer->former[viewer->former_count++] = viewer->place;
-        log_info("streaming.moved", LOG_TEXT("session", viewer->session.id));
+        log_info("streaming.moved", LOG_TEXT("session", session->id));
+        if (strcmp(session->address, request->remote) != 0) {
+            snprintf(session->address, sizeof session->address, "%s", request->remote);
+            session_ask_again(session); // it may not be shown there
+        }
     }
     viewer->place = place;
     return true;
@@ -288,7 +293,7 @@ static void refuse(struct streaming *streaming, struct http_request *request, in
 }
 
 static struct viewer *viewer_new(struct streaming *streaming, const struct ticket *ticket,
-                                 const char *id, bool resume) {
+                                 const char *id, const char *address, bool resume) {
     struct viewer *viewer = memory_zero(1, sizeof *viewer);
     struct session *session = &viewer->session;
     session_init(session, streaming, SESSION_WEB, slice_of(id));
@@ -297,6 +302,7 @@ static struct viewer *viewer_new(struct streaming *streaming, const struct ticke
     session->end = on_end;
     session->freed = on_freed;
     snprintf(session->slug, sizeof session->slug, "%s", ticket->slug);
+    snprintf(session->address, sizeof session->address, "%s", address);
     list_init(&viewer->asks);
     timer_init(&viewer->linger, on_linger);
     admission_ask(session, on_admitted);
@@ -325,7 +331,7 @@ static void watch(struct streaming *streaming, struct http_request *request, str
         refuse(streaming, request, 403);
         return;
     }
-    if (!viewer) viewer = viewer_new(streaming, &ticket, id, expired);
+    if (!viewer) viewer = viewer_new(streaming, &ticket, id, request->remote, expired);
     if (!place_may(viewer, request) || viewer->ask_count == ASKS) {
         refuse(streaming, request, viewer->ask_count == ASKS ? 429 : 403);
         return;

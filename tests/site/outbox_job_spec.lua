@@ -38,7 +38,7 @@ describe("the outbox job", function()
     drain()
     local now = hash_of("p:model:" .. model.slug)
     assert.same({ id = tostring(model.id), account = tostring(account.id), name = model.slug, state = "approved",
-      rate = "0", version = "3", show = "0", show_kind = "public", show_at = "0", away = "0", record = "0" }, now)
+      rate = "0", version = "3", show = "0", show_kind = "public", show_at = "0", away = "0", record = "0", countries = "", networks = "" }, now)
     assert.equal("model", hash_of("p:account:" .. account.id).role)
     local function key_of(key) return "p:key:" .. crypto.hex(crypto.sha256(key)) end
     assert.same({ model = tostring(model.id), slug = model.slug }, hash_of(key_of(old)))
