@@ -20,7 +20,8 @@ function Task:cancel(reason) end
 ---@return boolean ended, boolean succeeded
 function Task:done() end
 
---- Begins at the end of this tick, with the spawner's limits and request id.
+--- Begins at the end of this tick, with the spawner's limits and request id. Who spawns hundreds in a
+--- row gives way to them after each hundred.
 ---@param fn function
 ---@param ... any
 ---@return runtime.Task

@@ -18,6 +18,7 @@ enum {
     SLICE_GAP_MS = 2,
     COLLECT_AFTER_MS = 4,
     COLLECT_SLICE_US = 1000,
+    COLLECT_STEP_KIB = 4, // work for that much: some 150 µs
     COLLECT_GROWTH = 512 * 1024, // and as much as lives, as in plain Lua: then marking is worth it
     TRIM_BYTES = 16 << 20
 };
@@ -155,6 +156,7 @@ static void run(struct lua_coroutine *co) {
     int values = co->resume_on == co->L ? co->resume_values : 0, results = 0;
     co->suspending = false;
     co->stalled_ms = 0;
+    co->spawned = 0;
     current = co;
     limits_enter(co);
     int status = lua_resume(co->L, host->L, values, &results);
@@ -266,7 +268,7 @@ static void collect(struct timer *timer) {
     host->collecting = true;
     uint64_t until = clock_monotonic_ns() + COLLECT_SLICE_US * 1000;
     do {
-        if (lua_gc(host->L, LUA_GCSTEP, 16)) {
+        if (lua_gc(host->L, LUA_GCSTEP, COLLECT_STEP_KIB)) {
             // A burst is over: the kernel gets its pages back.
             if (host->settled > host->bytes + TRIM_BYTES) {
                 lua_blocks_clear(&host->blocks);

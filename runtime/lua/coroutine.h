@@ -23,6 +23,7 @@ struct lua_coroutine {
     struct lua_limits limits;
     uint64_t cpu_ms;
     uint64_t stalled_ms; ///< of computing since it was entered, where it could not give way
+    unsigned spawned;    ///< tasks, since it was entered
     size_t grown;        ///< bytes that the state grew by while this ran
     size_t entered_bytes;
     enum lua_fate fate;

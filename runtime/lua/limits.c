@@ -17,6 +17,8 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+enum { RETRY_FREES_PART = 8 }; // of the memory limit
+
 static lua_State *volatile running; // the thread that executes; NULL in the core
 static volatile sig_atomic_t ticks; // since the running coroutine was entered, not yet accounted
 static timer_t cpu_timer;
@@ -140,7 +142,7 @@ void limits_running(lua_State *L) {
 void limits_enter(struct lua_coroutine *co) {
     struct lua_host *host = co->anchor.host;
     co->entered_bytes = host->bytes;
-    host->refused = false;
+    host->refused = host->asking_again = false;
     size_t limit = co->limits.memory;
     if (limit) {
         size_t left = co->grown < limit ? limit - co->grown : 0;
@@ -196,11 +198,15 @@ void *limits_allocate(void *context, void *block, size_t old_size, size_t new_si
         host->bytes -= old_size;
         return NULL;
     }
-    if (new_size > old_size && host->bytes + (new_size - old_size) > host->ceiling) {
+    struct lua_coroutine *co = lua_coroutine_current();
+    size_t ceiling = host->ceiling;
+    // That a collection of everything found a few bytes is no reason to go on: the next one would
+    // come soon, and the one after it sooner.
+    if (host->asking_again && co) ceiling -= co->limits.memory / RETRY_FREES_PART;
+    if (new_size > old_size && host->bytes + (new_size - old_size) > ceiling) {
         // Lua collects everything and asks once more before it gives up; by then the message
         // handler cannot tell where it was, so the place is noted here.
-        struct lua_coroutine *co = lua_coroutine_current();
-        if (co && running) {
+        if (co && running && !host->asking_again) {
             struct buffer trace = {0};
             trace_stack(&trace, running, 0, TRACE_LEVELS);
             memory_free(co->trace);
@@ -208,8 +214,10 @@ void *limits_allocate(void *context, void *block, size_t old_size, size_t new_si
             buffer_free(&trace);
         }
         host->refused = true;
+        host->asking_again = !host->asking_again;
         return NULL;
     }
+    if (new_size > old_size) host->asking_again = false;
     void *moved = lua_blocks_resize(&host->blocks, block, old_size, new_size);
     if (moved) {
         host->bytes += new_size - old_size;

@@ -12,6 +12,8 @@
 
 #define TASK "runtime.task"
 
+enum { SPAWNS_A_TURN = 100 };
+
 struct task {
     lua_run run;
     int self; // registry reference while it runs
@@ -124,13 +126,23 @@ static void check_can_spawn(lua_State *L) {
     if (!lua_coroutine_of(L)) luaL_error(L, "tasks cannot be spawned while modules load");
 }
 
-// spawn(fn, ...): a task, which begins at the end of this tick.
+static int spawn_after_turn(lua_State *L, int status, lua_KContext context) { // [-1] task
+    (void)status, (void)context;
+    lua_coroutine_check(L, lua_coroutine_current());
+    return 1;
+}
+
+// spawn(fn, ...): a task, which begins at the end of this tick. Who spawns very many lets those run
+// from time to time: the first are then over before the last begin, and all take little memory.
 static int spawn(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     check_can_spawn(L);
-    struct lua_limits limits = lua_coroutine_of(L)->limits;
+    struct lua_coroutine *co = lua_coroutine_of(L);
+    struct lua_limits limits = co->limits;
     task_spawn(L, lua_gettop(L) - 1, &limits);
-    return 1;
+    if (++co->spawned < SPAWNS_A_TURN || co != lua_coroutine_current() || !lua_isyieldable(L)) return 1;
+    lua_coroutine_requeue(L, false);
+    return lua_yieldk(L, 0, 0, spawn_after_turn);
 }
 
 static struct task *check_task(lua_State *L, int index) {

@@ -295,7 +295,10 @@ struct lua_host *lua_host_new(struct runtime *runtime, uint64_t number) {
     if (settings_boolean(runtime->settings, "lua.collect_eagerly", false)) {
         lua_gc(host->L, LUA_GCINC, 1, 1000, 1); // what is not anchored does not live long
     } else {
-        lua_gc(host->L, LUA_GCINC, 200, 200, 0);
+        // In steps of some 50 µs. The multiplier counts units of work (an object to sweep, a slot to
+        // mark) for each 16 bytes that are allocated, whatever the manual says: with the default of
+        // 100 a whole cycle is done in a few steps, and everybody waits.
+        lua_gc(host->L, LUA_GCINC, 200, 16, 10);
     }
     lua_pushcfunction(host->L, open_all);
     if (lua_pcall(host->L, 0, 0, 0) != LUA_OK) {

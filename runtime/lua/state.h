@@ -28,6 +28,7 @@ struct lua_host {
     size_t settled;  ///< bytes after the last full cycle of the collector
     bool collecting; ///< the idle collector is in the middle of a cycle
     bool refused;    ///< the allocator has refused since this was cleared
+    bool asking_again; ///< and Lua has collected everything, and will ask once more
 
     struct list coroutines;     ///< begun and not finished
     struct list ready;          ///< can go on

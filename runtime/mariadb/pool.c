@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "mariadb/connection.h"
@@ -29,6 +30,7 @@ struct mariadb_pool {
     struct list others;             ///< connecting or busy
     struct list waiting;            ///< jobs, in order
     struct list refused;            ///< jobs that are told at the end of the tick
+    struct hash queued;             ///< the jobs of these two, by their handles
     struct list returned;           ///< connections that are settled at the end of the tick
     struct list dead;               ///< connections that are freed at the end of the tick
     struct list sessions;
@@ -44,6 +46,8 @@ struct mariadb_pool {
     struct mariadb_killer *killer;
     struct mariadb_metrics metrics;
 };
+
+enum { TELL_US = 2000 }; ///< ten thousand that were refused at once are not told in one tick
 
 static void serve(struct mariadb_pool *pool);
 static void back_off(struct mariadb_pool *pool);
@@ -72,10 +76,15 @@ static void end_job(struct mariadb_pool *pool, struct mariadb_job *job) {
     mariadb_job_free(job);
 }
 
+static struct slice key_of(const struct mariadb_job *job) {
+    return slice_make(&job->handle, sizeof job->handle);
+}
+
 /// Has the job fail, but not before the caller has its handle.
 static void refuse(struct mariadb_pool *pool, struct mariadb_job *job) {
     list_remove(&job->link);
     list_push_back(&pool->refused, &job->link);
+    hash_put(&pool->queued, key_of(job), job);
     loop_defer(pool->loop, &pool->tidy);
 }
 
@@ -84,9 +93,19 @@ static void refuse_unavailable(struct mariadb_pool *pool, struct mariadb_job *jo
     refuse(pool, job);
 }
 
+static void on_wait_over(struct timer *timer);
+
+static void start_waiting(struct mariadb_pool *pool, struct mariadb_job *job, unsigned wait_ms) {
+    timer_init(&job->wait, on_wait_over);
+    loop_timer_start(pool->loop, &job->wait, wait_ms);
+    hash_put(&pool->queued, key_of(job), job);
+    pool->waiters++;
+}
+
 static void stop_waiting(struct mariadb_pool *pool, struct mariadb_job *job) {
     list_remove(&job->link);
     loop_timer_stop(pool->loop, &job->wait);
+    hash_remove(&pool->queued, key_of(job));
     pool->waiters--;
 }
 
@@ -218,9 +237,7 @@ static void on_lost(struct mariadb_connection *c, struct mariadb_job *job,
         job->retried = true;
         job->error = (struct mariadb_error){0};
         list_push_front(&pool->waiting, &job->link);
-        timer_init(&job->wait, on_wait_over);
-        loop_timer_start(pool->loop, &job->wait, pool->options.wait_ms);
-        pool->waiters++;
+        start_waiting(pool, job, pool->options.wait_ms);
     } else if (job) {
         end_job(pool, job);
     }
@@ -228,14 +245,15 @@ static void on_lost(struct mariadb_connection *c, struct mariadb_job *job,
 }
 
 /// What must not happen inside the calls that caused it, at the end of the tick.
-static void tidy(struct mariadb_pool *pool) {
-    struct list refused;
-    list_init(&refused);
-    list_take_all(&refused, &pool->refused);
-    while (!list_empty(&refused)) {
-        struct mariadb_job *job = list_first(&refused, struct mariadb_job, link);
+static void tidy(struct mariadb_pool *pool, uint64_t until_ns) {
+    while (!list_empty(&pool->refused)) {
+        struct mariadb_job *job = list_first(&pool->refused, struct mariadb_job, link);
         list_remove(&job->link);
+        hash_remove(&pool->queued, key_of(job));
         end_job(pool, job);
+        if (clock_monotonic_ns() < until_ns) continue;
+        loop_defer(pool->loop, &pool->tidy);
+        break;
     }
     while (!list_empty(&pool->returned)) {
         struct mariadb_connection *c = list_first(&pool->returned, struct mariadb_connection, link);
@@ -255,7 +273,7 @@ static void on_tidy(struct deferred *deferred) {
         destroy(pool);
         return;
     }
-    tidy(pool);
+    tidy(pool, clock_monotonic_ns() + TELL_US * 1000);
     serve(pool);
 }
 
@@ -323,11 +341,9 @@ static uint64_t submit(struct mariadb_pool *pool, struct mariadb_job *job, unsig
                           pool->waiters);
         refuse(pool, job);
     } else {
-        timer_init(&job->wait, on_wait_over);
         list_push_back(&pool->waiting, &job->link);
-        pool->waiters++;
-        loop_timer_start(pool->loop, &job->wait,
-                         wait_ms < pool->options.wait_ms ? wait_ms : pool->options.wait_ms);
+        start_waiting(pool, job,
+                      wait_ms < pool->options.wait_ms ? wait_ms : pool->options.wait_ms);
         loop_defer(pool->loop, &pool->tidy);
     }
     return job->handle;
@@ -390,23 +406,14 @@ uint64_t mariadb_acquire(struct mariadb_pool *pool, unsigned limit_ms, mariadb_s
     return submit(pool, job, limit_ms ? limit_ms : pool->options.wait_ms);
 }
 
-static struct mariadb_job *find_job(struct list *jobs, uint64_t handle) {
-    list_each(jobs, node) {
-        struct mariadb_job *job = container_of(node, struct mariadb_job, link);
-        if (job->handle == handle) return job;
-    }
-    return NULL;
-}
-
 void mariadb_pool_cancel(struct mariadb_pool *pool, uint64_t handle) {
     if (handle == 0) return;
-    struct mariadb_job *job = find_job(&pool->waiting, handle);
-    if (job) {
+    struct mariadb_job *job = hash_get(&pool->queued, slice_make(&handle, sizeof handle));
+    if (job && timer_active(&job->wait)) {
         stop_waiting(pool, job);
         mariadb_job_free(job);
         return;
     }
-    job = find_job(&pool->refused, handle);
     if (job) {
         job->told = true;
         return;
@@ -564,11 +571,12 @@ static void destroy(struct mariadb_pool *pool) {
         session->pool = NULL;
     }
     list_take_all(&pool->others, &pool->returned);
-    tidy(pool);
+    tidy(pool, UINT64_MAX);
     free_connections(pool, &pool->idle);
     free_connections(pool, &pool->others);
     mariadb_killer_free(pool->killer);
-    tidy(pool);
+    tidy(pool, UINT64_MAX);
+    hash_free(&pool->queued);
     loop_undefer(&pool->tidy);
     memory_free((char *)pool->options.name);
     memory_free((char *)pool->options.socket);

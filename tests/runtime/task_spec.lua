@@ -18,6 +18,31 @@ describe("task.spawn", function()
     assert.equal("last", last)
   end)
 
+  it("lets the first of very many end before the last begin", function()
+    local open, most = 0, 0
+    local list = {}
+    for i = 1, 1000 do
+      list[i] = task.spawn(function()
+        open = open + 1
+        most = math.max(most, open)
+        task.sleep(0)
+        open = open - 1
+        return i
+      end)
+    end
+    local results = task.wait_all(list)
+    assert.equal(1000, #results)
+    assert.equal(1000, results[1000])
+    assert.is_true(most <= 300, most .. " were open at once")
+    -- Not where it cannot wait: inside a comparator it goes on.
+    local spawned = {}
+    table.sort({ 2, 1 }, function(a, b)
+      for _ = 1, 150 do spawned[#spawned + 1] = task.spawn(function() return true end) end
+      return a < b
+    end)
+    assert.equal(#spawned, #task.wait_all(spawned))
+  end)
+
   it("hands its error to the one who waits, as it was raised", function()
     local problem = { code = "full" }
     local t = task.spawn(function() task.sleep(0.001) error(problem) end)
