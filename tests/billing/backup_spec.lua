@@ -19,11 +19,13 @@ local function quietly(run, words)
 end
 
 describe("a backup", function()
+  local folder
+
   it("made while credits move holds, with what was booked between its two halves", function()
     local name = "t" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
     local account = (select(2, db.exec([[
       INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1]], name)))
-    local folder = config.get "var" .. "/tmp/backup-" .. name
+    folder = config.get "var" .. "/tmp/backup-" .. name
     billing.credit { op = "spec:first:" .. name, account = account, amount = 3, type = "purchase" }
     while flusher.flush() > 0 do task.sleep(0) end
     local going, moved = true, 0
@@ -44,7 +46,10 @@ describe("a backup", function()
     code, text = quietly(restore.run, { folder, "--check" })
     assert.equal(0, code, text)
     assert.matches("the backup holds", text)
-    -- A copy of which something was lost is found out, also when its description was written anew.
+  end)
+
+  it("of which something was lost is found out, also when its description was written anew", function()
+    local code, text
     local function spoil(script) assert.equal(0, process.run({ "sh", "-c", script, "spec", folder }).status) end
     spoil 'echo "DELETE FROM ledger_entries ORDER BY id DESC LIMIT 1;" >> "$1/mariadb.sql"'
     code, text = quietly(restore.run, { folder, "--check" })
@@ -55,7 +60,7 @@ describe("a backup", function()
     code, text = quietly(restore.run, { folder, "--check" })
     assert.equal(1, code)
     assert.matches("the backup does not hold: billing reconcile", text)
-    spoil 'rm -r "$1"; ! ls -d /tmp/footlight-restore.*'
+    spoil 'rm -r "$1"'
     while flusher.flush() > 0 do task.sleep(0) end
     assert.is_false(ledger.backup_runs())
   end)
