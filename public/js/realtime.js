@@ -1,6 +1,8 @@
 // The browser's end of docs/realtime-protocol.md: one connection with many channels, which comes
 // back by itself, gets what it missed, and says honestly when it could not.
 
+import { channelTable } from "./channels.js";
+import { outbox } from "./outbox.js";
 import { failure, openSocket } from "./socket.js";
 
 const FIRST_DELAY = 500; // ms; doubles up to LONGEST_DELAY, each time a random part of it
@@ -8,8 +10,7 @@ const LONGEST_DELAY = 30000;
 const OPEN_LIMIT = 10000;
 const QUIET = 30000; // silence before we ask whether the other side still lives
 const ANSWER_LIMIT = 10000;
-const QUEUE_MOST = 20;
-const QUEUE_LIMIT = 60000;
+
 /**
  * options.token: async () => the token of the visitor (null: a guest without one);
  * options.url: the service ("/realtime"); options.sockjs: where sockjs-client lies, if it is not
@@ -18,10 +19,10 @@ const QUEUE_LIMIT = 60000;
 export function connect(options = {}) {
   const base = options.url ?? "/realtime";
   const sockjs = options.sockjs ?? document.querySelector("[data-sockjs]")?.dataset.sockjs;
-  const channels = new Map(); // name → { handlers, offset, epoch }
+  const channels = channelTable();
+  const waitingToGo = outbox(); // publications that wait for a connection
   const watchers = new Set();
   const waiting = new Map(); // number of a command → { resolve, reject }
-  let queue = []; // publications that wait for a connection
   let socket = null;
   let state = "connecting";
   let number = 0;
@@ -51,54 +52,8 @@ export function connect(options = {}) {
     });
   }
 
-  // ---- what channels receive ----------------------------------------------------------------
-
-  function tell(channel, kind, ...values) {
-    for (const handler of channel.handlers) handler[kind]?.(...values);
-  }
-
-  function take(name, message, offset, epoch) {
-    const channel = channels.get(name);
-    if (!channel) return;
-    if (epoch && epoch !== channel.epoch) {
-      channel.epoch = epoch; // the first message of a numbering brings its name
-      channel.offset = 0;
-    }
-    if (offset) {
-      if (offset <= channel.offset) return; // had it already
-      channel.offset = offset;
-    }
-    tell(channel, "message", message, { channel: name, offset });
-  }
-
-  function gap(name) {
-    const channel = channels.get(name);
-    if (channel) tell(channel, "gap", { channel: name });
-  }
-
-  /** What the reply to a subscription says: position, what was missed, state, members. */
   function joined(name, result) {
-    const channel = channels.get(name);
-    if (!channel) return;
-    if (result.error) {
-      if (result.error === "unavailable") resubscribe(name);
-      else tell(channel, "denied", { channel: name, code: result.error });
-      return;
-    }
-    if (result.e !== undefined) {
-      const moved = result.recovered === false;
-      if (moved) channel.offset = 0;
-      channel.epoch = result.e;
-      for (const past of result.pubs ?? []) take(name, past.d, past.o);
-      channel.offset = result.o;
-      if (moved) gap(name);
-    }
-    if (result.v !== undefined) tell(channel, "message", result.d, { channel: name });
-    if (result.n !== undefined) tell(channel, "presence", result.n);
-  }
-
-  function position(channel) {
-    return channel.epoch === undefined ? {} : { o: channel.offset, e: channel.epoch };
+    if (!channels.joined(name, result)) resubscribe(name);
   }
 
   function resubscribe(name) {
@@ -109,7 +64,7 @@ export function connect(options = {}) {
   }
 
   function join(name) {
-    ask("sub", { c: name, ...position(channels.get(name)) }).then(
+    ask("sub", { c: name, ...channels.position(name) }).then(
       (reply) => joined(name, reply[name] ?? {}),
       () => {},
     );
@@ -127,19 +82,16 @@ export function connect(options = {}) {
       if (message.error) asked.reject(failure(message.error.code, message.error.message));
       else asked.resolve(message[asked.name] ?? {});
     } else if (message.pub) {
-      take(message.pub.c, message.pub.d, message.pub.o, message.pub.e);
+      channels.take(message.pub.c, message.pub.d, message.pub.o, message.pub.e);
     } else if (message.state) {
-      take(message.state.c, message.state.d);
+      channels.take(message.state.c, message.state.d);
     } else if (message.pres) {
-      const channel = channels.get(message.pres.c);
-      if (channel) tell(channel, "presence", message.pres.n);
+      channels.tell(message.pres.c, "presence", message.pres.n, message.pres);
     } else if (message.gap) {
       // Messages were passed over. What is still kept comes with the reply.
       if (channels.has(message.gap.c)) join(message.gap.c);
     } else if (message.unsub) {
-      const channel = channels.get(message.unsub.c);
-      channels.delete(message.unsub.c);
-      if (channel) tell(channel, "denied", { channel: message.unsub.c, ...message.unsub });
+      channels.end(message.unsub.c, message.unsub);
     } else if (message.expire) {
       refresh();
     } else if (message.disc) {
@@ -183,7 +135,7 @@ export function connect(options = {}) {
     waiting.clear();
     if (ended) {
       become("closed");
-      for (const item of queue.splice(0)) item.reject(failure("closed", "Not connected."));
+      waitingToGo.refuse(failure("closed", "Not connected."));
       return;
     }
     become("lost");
@@ -196,8 +148,7 @@ export function connect(options = {}) {
   }
 
   function introduce(token) {
-    const subs = {};
-    for (const [name, channel] of channels) subs[name] = position(channel);
+    const subs = channels.positions();
     return ask("connect", token ? { token, subs } : { subs });
   }
 
@@ -230,19 +181,12 @@ export function connect(options = {}) {
         become("connected");
         for (const [name, result] of Object.entries(reply.subs ?? {})) joined(name, result);
         // Subscribed while the reply was on its way:
-        for (const name of channels.keys()) if (!(name in (reply.subs ?? {}))) join(name);
-        flush();
+        for (const name of channels.names()) if (!(name in (reply.subs ?? {}))) join(name);
+        waitingToGo.flush((body) => ask("pub", body));
       } catch (error) {
         if (error.code !== "lost" && current === socket) drop(current);
       }
     };
-  }
-
-  function flush() {
-    for (const item of queue.splice(0)) {
-      clearTimeout(item.timer);
-      ask("pub", item.body).then(item.resolve, item.reject);
-    }
   }
 
   // ---- what pages use -------------------------------------------------------------------------
@@ -253,22 +197,12 @@ export function connect(options = {}) {
    * that ends the subscription.
    */
   function subscribe(name, handler, more = {}) {
-    let channel = channels.get(name);
-    const fresh = !channel;
-    if (fresh) {
-      channel = { handlers: new Set(), offset: more.offset ?? 0, epoch: more.epoch };
-      channels.set(name, channel);
-    }
     const entry = {
       message: handler, gap: more.onGap, presence: more.onPresence, denied: more.onDenied,
     };
-    channel.handlers.add(entry);
-    if (fresh && state === "connected") join(name);
+    if (channels.add(name, entry, more) && state === "connected") join(name);
     return () => {
-      channel.handlers.delete(entry);
-      if (channel.handlers.size > 0 || channels.get(name) !== channel) return;
-      channels.delete(name);
-      if (state === "connected") ask("unsub", { c: name }).catch(() => {});
+      if (channels.remove(name, entry) && state === "connected") ask("unsub", { c: name }).catch(() => {});
     };
   }
 
@@ -276,16 +210,8 @@ export function connect(options = {}) {
   function publish(name, data) {
     const body = { c: name, d: data };
     if (state === "connected") return ask("pub", body);
-    if (ended || queue.length >= QUEUE_MOST)
-      return Promise.reject(failure("offline", "Not connected."));
-    return new Promise((resolve, reject) => {
-      const item = { body, resolve, reject };
-      item.timer = setTimeout(() => {
-        queue = queue.filter((other) => other !== item);
-        reject(failure("offline", "Not connected; the message was not sent."));
-      }, QUEUE_LIMIT);
-      queue.push(item);
-    });
+    if (ended) return Promise.reject(failure("offline", "Not connected."));
+    return waitingToGo.hold(body);
   }
 
   /** Calls back with "connecting", "connected", "lost" or "closed" (for good), now and on change. */

@@ -152,19 +152,6 @@ void socket_write_chunk(struct socket *socket, struct chunk *chunk) {
     socket_cork(socket);
 }
 
-void socket_write_file(struct socket *socket, int file, int64_t offset, uint64_t size) {
-    if (size == 0 || !socket_accepts_output(socket)) {
-        close(file);
-        return;
-    }
-    struct socket_segment *segment = segment_add(socket, 0);
-    segment->file = file;
-    segment->offset = offset;
-    segment->size = size;
-    socket->out_size += (size_t)size;
-    socket_cork(socket);
-}
-
 // Takes `size` sent bytes off the front of the queue.
 static void socket_sent(struct socket *socket, size_t size) {
     socket->out_size -= size;
@@ -181,6 +168,34 @@ static void socket_sent(struct socket *socket, size_t size) {
         if (!first->next) socket->out_last = NULL;
         segment_free(socket->loop, first);
     }
+}
+
+void socket_write_chunk_now(struct socket *socket, struct chunk *chunk) {
+    size_t sent = 0;
+    if (!socket->out_first && !socket->connecting && socket_accepts_output(socket)) {
+        ssize_t n = send(socket->fd, chunk->data, chunk->size, MSG_NOSIGNAL);
+        if (n == (ssize_t)chunk->size) return;
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            socket_close_now(socket, -errno);
+            return;
+        }
+        if (n > 0) sent = (size_t)n;
+    }
+    socket_write_chunk(socket, chunk);
+    if (sent > 0) socket_sent(socket, sent);
+}
+
+void socket_write_file(struct socket *socket, int file, int64_t offset, uint64_t size) {
+    if (size == 0 || !socket_accepts_output(socket)) {
+        close(file);
+        return;
+    }
+    struct socket_segment *segment = segment_add(socket, 0);
+    segment->file = file;
+    segment->offset = offset;
+    segment->size = size;
+    socket->out_size += (size_t)size;
+    socket_cork(socket);
 }
 
 // 1: go on; 0: the kernel takes no more now; negative: an error.

@@ -54,6 +54,9 @@ void socket_write(struct socket *socket, const void *data, size_t size);
 void socket_write_slice(struct socket *socket, struct slice s);
 /// Queues a chunk without copying it; takes a reference of its own. Keeps order with socket_write.
 void socket_write_chunk(struct socket *socket, struct chunk *chunk);
+/// As above, but goes into the kernel inside this call if nothing is queued before it. What does not
+/// fit there is queued; on_close never fires inside this call either.
+void socket_write_chunk_now(struct socket *socket, struct chunk *chunk);
 /// Queues `size` bytes of a file by sendfile; takes the fd over and closes it when done.
 void socket_write_file(struct socket *socket, int file, int64_t offset, uint64_t size);
 void socket_flush(struct socket *socket); ///< now, in place of the end of the tick

@@ -5,19 +5,14 @@
 #include "base/memory.h"
 #include "realtime/internal.h"
 
-enum {
-    BUSY_FROM = 50,   ///< messages a second from which a channel's deliveries are gathered …
-    BUSY_MS = 20,     ///< … for so long: one writev a client in place of many (realtime.md, 1)
-    LINGER_MS = 5000, ///< page changes should not flap the Redis subscription
-    BATCH_MAX = 1000,
-};
+enum { LINGER_MS = 5000 }; ///< page changes should not flap the Redis subscription
 
 static void on_envelope(void *context, struct slice name, struct slice message);
 
 // ---- the wire form of pushes -----------------------------------------------------------------
 
-static struct sockjs_message *push_message(struct channel *channel, const char *kind,
-                                           const char *number, int64_t value, struct slice json) {
+struct sockjs_message *channel_push(struct channel *channel, const char *kind, const char *number,
+                                    int64_t value, struct slice json) {
     struct buffer text = {0};
     buffer_printf(&text, "{\"%s\":{\"c\":\"%s\"", kind, channel->name);
     if (number) buffer_printf(&text, ",\"%s\":%lld", number, (long long)value);
@@ -31,13 +26,14 @@ static struct sockjs_message *push_message(struct channel *channel, const char *
     return message;
 }
 
-/// A numbered message. The first of an epoch carries its name: whoever subscribed to an empty
-/// channel could not know it yet.
+/// A numbered message. The first of an epoch, and the first after one has ended, carry its name:
+/// whoever subscribed to an empty channel could not know it yet.
 static struct sockjs_message *numbered_message(struct channel *channel, int64_t offset,
                                                struct slice epoch, struct slice json) {
-    if (offset != 1) return push_message(channel, "pub", "o", offset, json);
+    if (offset != 1 && !channel->renamed) return channel_push(channel, "pub", "o", offset, json);
+    channel->renamed = false;
     struct buffer text = {0};
-    buffer_printf(&text, "{\"pub\":{\"c\":\"%s\",\"o\":1,\"e\":", channel->name);
+    buffer_printf(&text, "{\"pub\":{\"c\":\"%s\",\"o\":%lld,\"e\":", channel->name, (long long)offset);
     sockjs_quote(&text, epoch);
     buffer_append_text(&text, ",\"d\":");
     buffer_append_slice(&text, json);
@@ -47,79 +43,14 @@ static struct sockjs_message *numbered_message(struct channel *channel, int64_t 
     return message;
 }
 
-// ---- delivery --------------------------------------------------------------------------------
-
-static void mark_lagging(struct subscription *subscription, bool missed) {
-    struct hub *hub = subscription->channel->hub;
-    metric_add(hub->passed_over, 1);
-    if (missed) subscription->missed = true;
-    else subscription->stale = true;
-    if (list_empty(&subscription->lag_link)) list_push_back(&hub->lagging, &subscription->lag_link);
-}
-
-void channel_send(struct subscription *subscription, const struct delivery *delivery) {
-    if (delivery->offset > 0 && delivery->offset <= subscription->since) return;
-    if (subscription->missed && delivery->offset > 0) return; // no partial gap: it is told, and asks
-    struct sockjs_session *session = subscription->client->session;
-    if (sockjs_session_queued(session) > SOFT_LIMIT) {
-        mark_lagging(subscription, subscription->channel->space->memory != REALTIME_STATE);
-        return;
-    }
-    sockjs_session_send(session, delivery->message);
-}
-
-void channel_flush(struct channel *channel) {
-    loop_timer_stop(channel->hub->loop, &channel->batch_timer);
-    // Sending neither calls back nor removes subscriptions; a client that is reset here leaves by
-    // its session's on_close.
-    for (uint32_t s = channel->count; s-- > 0;) {
-        struct subscription *subscription = channel->subscriptions[s];
-        for (uint32_t i = 0; i < channel->batch_count; i++) {
-            if (subscription->joining) join_hold(subscription->joining, &channel->batch[i]);
-            else channel_send(subscription, &channel->batch[i]);
-        }
-    }
-    metric_add(channel->hub->delivered, (int64_t)channel->count * channel->batch_count);
-    for (uint32_t i = 0; i < channel->batch_count; i++)
-        sockjs_message_release(channel->batch[i].message);
-    channel->batch_count = 0;
-}
-
-static void on_batch_timer(struct timer *timer) {
-    channel_flush(container_of(timer, struct channel, batch_timer));
-}
-
-/// Takes the reference of `message`.
-static void deliver(struct channel *channel, struct sockjs_message *message, int64_t offset,
-                    uint64_t key) {
-    for (uint32_t i = 0; key && i < channel->batch_count; i++)
-        if (channel->batch[i].key == key) {
-            sockjs_message_release(channel->batch[i].message);
-            channel->batch[i].message = message;
-            return;
-        }
-    if (channel->batch_count == BATCH_MAX) channel_flush(channel);
-    if (channel->batch_count == channel->batch_room) {
-        channel->batch_room = channel->batch_room ? channel->batch_room * 2 : 4;
-        channel->batch =
-            memory_resize(channel->batch, channel->batch_room * sizeof *channel->batch);
-    }
-    channel->batch[channel->batch_count++] = (struct delivery){message, offset, key};
-    uint32_t second = (uint32_t)(loop_now(channel->hub->loop) / 1000);
-    if (second != channel->second) channel->second = second, channel->in_second = 0;
-    unsigned wait = channel->space->conflate_ms;
-    if (++channel->in_second > BUSY_FROM && !wait) wait = BUSY_MS;
-    if (!wait) channel_flush(channel);
-    else if (!timer_active(&channel->batch_timer))
-        loop_timer_start(channel->hub->loop, &channel->batch_timer, wait);
-}
+// ---- what comes from Redis -------------------------------------------------------------------
 
 static void tell_gap(struct channel *channel) {
     for (uint32_t s = channel->count; s-- > 0;) {
         channel->subscriptions[s]->since = 0;
         channel->subscriptions[s]->missed = false;
     }
-    deliver(channel, push_message(channel, "gap", NULL, 0, (struct slice){0}), 0, 0);
+    channel_deliver(channel, channel_push(channel, "gap", NULL, 0, (struct slice){0}), 0, 0);
     channel_flush(channel);
 }
 
@@ -128,6 +59,7 @@ static void on_numbered(struct channel *channel, int64_t offset, struct slice ep
     bool known = channel->offset >= 0;
     if (known && !slice_equal(epoch, slice_of(channel->epoch))) {
         if (channel->epoch[0]) tell_gap(channel);
+        channel->renamed = true;
         channel->offset = offset - 1;
     } else if (known && offset <= channel->offset) {
         return; // seen already while catching up
@@ -138,21 +70,21 @@ static void on_numbered(struct channel *channel, int64_t offset, struct slice ep
     }
     channel->offset = offset;
     snprintf(channel->epoch, sizeof channel->epoch, "%.*s", SLICE_FORMAT(epoch));
-    deliver(channel, numbered_message(channel, offset, epoch, json), offset, 0);
+    channel_deliver(channel, numbered_message(channel, offset, epoch, json), offset, 0);
 }
 
 static void on_state(struct channel *channel, int64_t version, struct slice json) {
     if (channel->state && version < channel->state_version) return;
     sockjs_message_release(channel->state);
-    channel->state = push_message(channel, "state", "v", version, json);
+    channel->state = channel_push(channel, "state", "v", version, json);
     channel->state_version = version;
-    deliver(channel, sockjs_message_share(channel->state), version, 1);
+    channel_deliver(channel, sockjs_message_share(channel->state), version, 1);
 }
 
 static void on_count(struct channel *channel, int64_t count) {
     if (channel->present == count) return;
     channel->present = count;
-    deliver(channel, push_message(channel, "pres", "n", count, (struct slice){0}), 0, 2);
+    channel_deliver(channel, channel_push(channel, "pres", "n", count, (struct slice){0}), 0, 2);
 }
 
 static bool take_word(struct slice *rest, struct slice *word) {
@@ -172,7 +104,7 @@ static void on_envelope(void *context, struct slice name, struct slice message) 
             struct json_value slug = json_member(json_parse(rest, 16), "slug");
             if (slug.kind == JSON_STRING) key = hash_bytes(slug.raw) | 4;
         }
-        deliver(channel, push_message(channel, "pub", NULL, 0, rest), 0, key);
+        channel_deliver(channel, channel_push(channel, "pub", NULL, 0, rest), 0, key);
     } else if (kind.data[0] == 'n') {
         if (slice_to_i64(rest, &value)) on_count(channel, value);
     } else if (kind.data[0] == 's') {
@@ -205,12 +137,13 @@ static void on_missed(void *context, const struct realtime_past *past, const cha
                               (past->oldest > 0 && past->oldest <= channel->offset + 1));
         if (!whole) {
             if (channel->epoch[0] || past->offset > 0) tell_gap(channel);
+            channel->renamed |= strcmp(channel->epoch, past->epoch) != 0;
             channel->offset = past->offset;
             snprintf(channel->epoch, sizeof channel->epoch, "%s", past->epoch);
         }
         for (size_t i = 0; whole && i < past->count; i++) {
             int64_t offset = past->entries[i].offset;
-            deliver(channel,
+            channel_deliver(channel,
                     numbered_message(channel, offset, slice_of(past->epoch), past->entries[i].json),
                     offset, 0);
         }
@@ -238,26 +171,6 @@ void channel_catch_up(struct channel *channel) {
     realtime_read(channel->hub->options.redis, channel_slice(channel), since, on_missed, channel);
 }
 
-void channel_heal(struct hub *hub) {
-    list_each(&hub->lagging, node) {
-        struct subscription *subscription = container_of(node, struct subscription, lag_link);
-        struct channel *channel = subscription->channel;
-        struct sockjs_session *session = subscription->client->session;
-        if (sockjs_session_queued(session) > SOFT_LIMIT / 2) continue;
-        list_remove(&subscription->lag_link);
-        if (subscription->stale && channel->state) sockjs_session_send(session, channel->state);
-        if (subscription->missed) {
-            struct sockjs_message *gap =
-                push_message(channel, "gap", NULL, 0, (struct slice){0});
-            sockjs_session_send(session, gap);
-            sockjs_message_release(gap);
-        }
-        // It stays `missed` until it subscribes again with its position, unless nothing is kept.
-        if (channel->space->memory != REALTIME_HISTORY) subscription->missed = false;
-        subscription->stale = false;
-    }
-}
-
 // ---- life ------------------------------------------------------------------------------------
 
 static void on_redis_subscribed(void *context, bool ok) {
@@ -277,12 +190,9 @@ static void destroy(struct channel *channel) {
     presence_withdraw(channel);
     hash_remove(&hub->channels, channel_slice(channel));
     metric_set(hub->channels_gauge, (int64_t)hash_count(&hub->channels));
-    loop_timer_stop(hub->loop, &channel->batch_timer);
     loop_timer_stop(hub->loop, &channel->linger);
-    for (uint32_t i = 0; i < channel->batch_count; i++)
-        sockjs_message_release(channel->batch[i].message);
+    channel_drop_batches(channel);
     sockjs_message_release(channel->state);
-    memory_free(channel->batch);
     memory_free(channel->subscriptions);
     channel->dead = true;
     if (channel->reads == 0) memory_free(channel);
@@ -306,7 +216,7 @@ struct channel *channel_get(struct hub *hub, struct slice name, bool make) {
     list_init(&channel->waiting);
     list_init(&channel->changed_members);
     list_init(&channel->uncounted_link);
-    timer_init(&channel->batch_timer, on_batch_timer);
+    channel_prepare_batches(channel);
     timer_init(&channel->linger, on_linger);
     hash_put(&hub->channels, name, channel);
     metric_set(hub->channels_gauge, (int64_t)hash_count(&hub->channels));
@@ -328,7 +238,6 @@ struct subscription *channel_add(struct channel *channel, struct client *client)
     struct subscription *subscription = memory_zero(1, sizeof *subscription);
     subscription->client = client;
     subscription->channel = channel;
-    list_init(&subscription->lag_link);
     if (channel->count == channel->room) {
         channel->room = channel->room ? channel->room * 2 : 1;
         channel->subscriptions = memory_resize(channel->subscriptions,
@@ -344,15 +253,24 @@ struct subscription *channel_add(struct channel *channel, struct client *client)
     return subscription;
 }
 
+static void move(struct channel *channel, uint32_t from, uint32_t to) {
+    channel->subscriptions[to] = channel->subscriptions[from];
+    channel->subscriptions[to]->index = to;
+}
+
 void channel_remove(struct subscription *subscription) {
     struct channel *channel = subscription->channel;
     struct client *client = subscription->client;
     presence_leave(subscription);
     join_forget(subscription);
-    list_remove(&subscription->lag_link);
-    struct subscription *last = channel->subscriptions[--channel->count];
-    channel->subscriptions[subscription->index] = last;
-    last->index = subscription->index;
+    uint32_t hole = subscription->index;
+    if (hole < channel->cursor) {
+        // Within what a fan-out has yet to visit: the last of those moves here, so that whoever
+        // fills its place is one who has been visited.
+        move(channel, --channel->cursor, hole);
+        hole = channel->cursor;
+    }
+    move(channel, --channel->count, hole);
     struct subscription **at = &client->subscriptions;
     while (*at != subscription) at = &(*at)->next;
     *at = subscription->next;

@@ -348,6 +348,7 @@ void client_open(void *context, struct sockjs_session *session, const char *remo
     client->allowance = (int32_t)hub->options.message_rate * 4 * ALLOWANCE_UNIT;
     client->allowance_ms = loop_now(hub->loop);
     list_init(&client->account_link);
+    list_init(&client->lag_link);
     list_init(&client->joins);
     list_init(&client->errands);
     timer_init(&client->timer, on_timer);
@@ -379,6 +380,7 @@ void client_close(struct sockjs_session *session, int code, struct slice reason)
         memory_free(client->claims);
     }
     list_remove(&client->link);
+    list_remove(&client->lag_link);
     metric_set(hub->clients_gauge, (int64_t)--hub->client_count);
     memory_free(client);
 }

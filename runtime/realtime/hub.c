@@ -225,6 +225,7 @@ void hub_free(struct hub *hub) {
     hub->drained = NULL;
     loop_timer_stop(hub->loop, &hub->beat);
     loop_timer_stop(hub->loop, &hub->drain_timer);
+    loop_undefer(&hub->fan_out);
     redis_unsubscribe(hub->options.subscriber, SLICE("ctl:realtime"), on_order, hub);
     redis_subscriber_on_state(hub->options.subscriber, NULL, NULL);
     // The clients of Redis may be freed right after this call, so all that needs them happens now:
@@ -257,6 +258,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options) {
     DEFAULT(chat_burst, 8);
     list_init(&hub->clients);
     list_init(&hub->lagging);
+    fanout_prepare(hub);
     list_init(&hub->uncounted);
     timer_init(&hub->beat, on_beat);
     timer_init(&hub->drain_timer, on_drained);

@@ -10,9 +10,9 @@
 #include "sockjs/relay.h"
 
 /// Shared by the files of this folder only. hub.c: life, orders, drain. client.c: commands of a
-/// client. channel.c: subscriptions and fan-out. join.c: subscribing with recovery. presence.c:
-/// counting. chat.c: what a chat message goes through. bus.c: requests for other instances. echo.c:
-/// the test endpoints.
+/// client. channel.c: subscriptions, and what comes for them. fanout.c: how it goes out. join.c:
+/// subscribing with recovery. presence.c: counting. chat.c: what a chat message goes through. bus.c:
+/// requests for other instances. echo.c: the test endpoints.
 
 enum close_code {
     CLOSE_RETURN = 3000,  ///< 3000 to 3499: come back
@@ -38,7 +38,9 @@ struct hub {
     struct hash channels, accounts;
     struct list clients;
     size_t client_count;
-    struct list lagging;     ///< subscriptions that were passed over
+    struct list lagging;     ///< clients that were passed over
+    struct list pending;     ///< channels with something to send at the end of the tick
+    struct deferred fan_out;
     struct list uncounted;   ///< channels whose members changed
     struct timer beat;       ///< once a second while there is a channel
     uint64_t beats;
@@ -67,6 +69,7 @@ enum client_state { CLIENT_NEW, CLIENT_CHECKING, CLIENT_READY, CLIENT_EXPIRING, 
 
 struct client {
     struct list link, account_link;
+    struct list lag_link; ///< of the hub, while a subscription is to be told what it missed
     struct hub *hub;
     struct sockjs_session *session;
     struct account *account;        ///< NULL for guests
@@ -93,10 +96,10 @@ struct subscription {
     struct channel *channel;
     struct subscription *next; ///< of the client
     struct joining *joining;   ///< until the client has its reply
-    struct list lag_link;
     int64_t since;             ///< what the client had when it joined; older messages are not for it
     uint32_t index;            ///< in the channel's array
     bool missed, stale;        ///< passed over: messages; a state or count
+    bool untold;               ///< of either
 };
 
 /// A message on its way out.
@@ -106,14 +109,24 @@ struct delivery {
     uint64_t key;       ///< conflation: of one key the newest wins; 0: none
 };
 
+struct batch {
+    struct delivery *items;
+    uint32_t count, room;
+};
+
 struct channel {
     struct hub *hub;
     const struct realtime_namespace *space;
     struct subscription **subscriptions;
     uint32_t count, room;
     struct list waiting;      ///< joinings that wait for the Redis subscription
-    struct delivery *batch;
-    uint32_t batch_count, batch_room;
+    struct batch gathering;   ///< what goes out next
+    struct batch flight;      ///< what is going out: to all below `cursor` still
+    struct sockjs_bundle bundle; ///< of the flight
+    int64_t lowest;           ///< offset in the flight
+    uint32_t cursor;
+    bool bundled;             ///< the flight is small enough to go out as one run of bytes
+    struct list pending_link; ///< of the hub, while something is due
     struct timer batch_timer, linger;
     uint32_t second, in_second;
     int64_t offset;           ///< of the last message delivered here; -1: not known yet
@@ -128,6 +141,7 @@ struct channel {
     uint32_t guests;
     uint8_t reads;            ///< Redis reads that will come back to this channel
     bool subscribed, catching_up, again, dead, announced;
+    bool renamed;             ///< the epoch is new: the next message says its name
     size_t name_size;
     char name[];
 };
@@ -152,17 +166,29 @@ void hub_account_release(struct hub *hub, struct account *account);
 /// One fewer answer owed; frees the hub when it was the last that a hub being freed waited for.
 void hub_answered(struct hub *hub);
 
+// fanout.c
+/// Takes the reference of `message`; it goes out at the end of the tick, or when the channel's
+/// gathering is over. A message with a key takes the place of one that waits.
+void channel_deliver(struct channel *channel, struct sockjs_message *message, int64_t offset,
+                     uint64_t key);
+void channel_flush(struct channel *channel); ///< all that waits, to everyone, now
+void channel_send(struct subscription *subscription, const struct delivery *delivery);
+void channel_heal(struct hub *hub); ///< what was passed over is made good where the queue is short again
+void channel_prepare_batches(struct channel *channel);
+void channel_drop_batches(struct channel *channel);
+void fanout_prepare(struct hub *hub);
+
 // channel.c
+/// {"<kind>":{"c":…,"<number>":value,"d":json}}
+struct sockjs_message *channel_push(struct channel *channel, const char *kind, const char *number,
+                                    int64_t value, struct slice json);
 struct channel *channel_get(struct hub *hub, struct slice name, bool make);
 void channel_remove(struct subscription *subscription); ///< frees it
 struct subscription *channel_add(struct channel *channel, struct client *client);
 struct subscription *client_find(const struct client *client, struct slice name);
 void channel_catch_up(struct channel *channel);
-void channel_flush(struct channel *channel);
 void channel_unsubscribe(struct hub *hub, struct slice name, int64_t account, int code,
                          const char *reason);
-void channel_heal(struct hub *hub); ///< what was passed over is made good where the queue is short again
-void channel_send(struct subscription *subscription, const struct delivery *delivery);
 void channel_free_all(struct hub *hub);
 
 // join.c

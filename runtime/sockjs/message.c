@@ -101,3 +101,44 @@ struct chunk *sockjs_message_frame(struct sockjs_message *message, bool raw, boo
     if (!message->framed) message->framed = array_frame(message, false);
     return message->framed;
 }
+
+// ---- several at once -------------------------------------------------------------------------
+
+void sockjs_bundle_add(struct sockjs_bundle *bundle, struct sockjs_message *message) {
+    if (bundle->count == bundle->room) {
+        bundle->room = bundle->room ? bundle->room * 2 : 4;
+        bundle->messages =
+            memory_resize(bundle->messages, bundle->room * sizeof *bundle->messages);
+    }
+    bundle->messages[bundle->count++] = message;
+}
+
+struct chunk *sockjs_bundle_frames(struct sockjs_bundle *bundle, bool raw, bool deflated) {
+    struct chunk **frames = &bundle->frames[raw][deflated];
+    if (*frames) return *frames;
+    if (bundle->count == 1) {
+        *frames = chunk_share(sockjs_message_frame(bundle->messages[0], raw, deflated));
+        return *frames;
+    }
+    struct buffer all = {0};
+    for (size_t i = 0; i < bundle->count; i++)
+        buffer_append_slice(&all,
+                            chunk_slice(sockjs_message_frame(bundle->messages[i], raw, deflated)));
+    *frames = chunk_new(all.data, all.size);
+    buffer_free(&all);
+    return *frames;
+}
+
+void sockjs_bundle_clear(struct sockjs_bundle *bundle) {
+    for (int i = 0; i < 4; i++) {
+        chunk_release(bundle->frames[i / 2][i % 2]);
+        bundle->frames[i / 2][i % 2] = NULL;
+    }
+    bundle->count = 0;
+}
+
+void sockjs_bundle_free(struct sockjs_bundle *bundle) {
+    sockjs_bundle_clear(bundle);
+    memory_free(bundle->messages);
+    *bundle = (struct sockjs_bundle){0};
+}

@@ -26,6 +26,18 @@ void sockjs_message_release(struct sockjs_message *message);
 struct chunk *sockjs_message_frame(struct sockjs_message *message, bool raw, bool deflated);
 struct chunk *sockjs_message_quoted(struct sockjs_message *message);
 
+/// Messages that go out together, in one run of bytes for each encoding. All zero is empty.
+struct sockjs_bundle {
+    struct sockjs_message **messages; ///< the adder's references
+    size_t count, room;
+    struct chunk *frames[2][2];       ///< by raw, deflated
+};
+void sockjs_bundle_add(struct sockjs_bundle *bundle, struct sockjs_message *message);
+/// All their frames for a peer; the bundle keeps the reference.
+struct chunk *sockjs_bundle_frames(struct sockjs_bundle *bundle, bool raw, bool deflated);
+void sockjs_bundle_clear(struct sockjs_bundle *bundle); ///< keeps the room
+void sockjs_bundle_free(struct sockjs_bundle *bundle);
+
 /// Appends text as a JSON string with its quotes, escaping also what browsers' transports and
 /// WebSocket implementations have been seen to mangle (SockJS protocol 0.3.3, "JSON Unicode
 /// Encoding").

@@ -123,6 +123,16 @@ void sockjs_session_send(struct sockjs_session *session, struct sockjs_message *
     }
 }
 
+void sockjs_session_send_bundle(struct sockjs_session *session, struct sockjs_bundle *bundle) {
+    if (session->kind == SOCKJS_POLLING || websocket_old(session->ws)) {
+        for (size_t i = 0; i < bundle->count; i++) sockjs_session_send(session, bundle->messages[i]);
+    } else if (!websocket_closing(session->ws)) {
+        bool raw = session->kind == SOCKJS_RAW;
+        websocket_send_frames_now(
+            session->ws, sockjs_bundle_frames(bundle, raw, websocket_deflates(session->ws)));
+    }
+}
+
 void sockjs_session_send_text(struct sockjs_session *session, struct slice text) {
     struct sockjs_message *message = sockjs_message_new(text);
     sockjs_session_send(session, message);

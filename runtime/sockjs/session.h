@@ -23,6 +23,8 @@ void sockjs_session_set_data(struct sockjs_session *session, void *data);
 /// Sends; shares the message. Ignored once the session is closing. A client that lets too much
 /// pile up is cut off (on_close follows).
 void sockjs_session_send(struct sockjs_session *session, struct sockjs_message *message);
+/// Sends several, at once where nothing is queued. Only where nothing else goes to this session now.
+void sockjs_session_send_bundle(struct sockjs_session *session, struct sockjs_bundle *bundle);
 void sockjs_session_send_text(struct sockjs_session *session, struct slice text);
 /// For echoing what came; binary is for raw WebSockets only.
 void sockjs_session_send_binary(struct sockjs_session *session, struct slice bytes);

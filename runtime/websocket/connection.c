@@ -36,6 +36,7 @@ void websocket_flush(struct websocket *ws) { socket_flush(ws->socket); }
 uint64_t websocket_sent(const struct websocket *ws) {
     return ws->written - socket_queued(ws->socket);
 }
+bool websocket_old(const struct websocket *ws) { return ws->old; }
 bool websocket_closing(const struct websocket *ws) { return ws->state != OPEN; }
 void websocket_pause(struct websocket *ws) { socket_pause(ws->socket); }
 void websocket_resume(struct websocket *ws) { socket_resume(ws->socket); }
@@ -312,6 +313,10 @@ size_t websocket_send_frame(struct websocket *ws, struct chunk *frame) {
     if (!admit(ws, frame->size)) return 0;
     socket_write_chunk(ws->socket, frame);
     return socket_queued(ws->socket);
+}
+
+void websocket_send_frames_now(struct websocket *ws, struct chunk *frames) {
+    if (admit(ws, frames->size)) socket_write_chunk_now(ws->socket, frames);
 }
 
 // ---- accepting -------------------------------------------------------------------------------

@@ -53,6 +53,10 @@ size_t websocket_send(struct websocket *ws, struct slice message, bool binary);
 size_t websocket_send_chunk(struct websocket *ws, struct chunk *payload, bool binary);
 /// Sends a ready-made frame of frame.h: the cheapest way to one message for many peers.
 size_t websocket_send_frame(struct websocket *ws, struct chunk *frame);
+/// Sends ready-made frames at once where nothing is queued, in place of the end of the tick: for who
+/// sends to many and knows that nothing else goes to this peer now. Not for a peer of the old draft.
+void websocket_send_frames_now(struct websocket *ws, struct chunk *frames);
+bool websocket_old(const struct websocket *ws); ///< speaks the draft of 2010
 /// Whether the peer takes frames with RSV1 (deflated) at all.
 bool websocket_deflates(const struct websocket *ws);
 /// Sends what is queued now, in place of the end of the tick. What then stays is announced by on_drain.

@@ -52,6 +52,7 @@ function redisOf(text) {
         else resolve(answer);
       });
       socket.once("error", reject);
+      socket.once("close", () => reject(new Error("Redis closed the connection")));
     });
 }
 
@@ -81,11 +82,51 @@ function publisherOf(redis) {
   };
 }
 
-export async function start() {
+/** A Redis that only we use: started, and started anew with or without what it held. */
+function privateRedis(folder) {
+  const socket = path.join(folder, "redis.sock");
+  let child;
+  const stopped = () => new Promise((resolve) => (child.exitCode === null && !child.signalCode ? child.once("exit", resolve) : resolve()));
+  const redis = redisOf(`main = { address = "unix:${socket}"`);
+  async function begin() {
+    child = spawn("redis-server", ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder], { stdio: "ignore" });
+    for (let i = 0; i < 200; i++) {
+      try {
+        if ((await redis("PING")).startsWith("+PONG")) return;
+      } catch {
+        // not yet
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error("redis-server did not start");
+  }
+  async function end() {
+    child.kill("SIGKILL");
+    await stopped();
+  }
+  async function restart({ keep }) {
+    if (keep) {
+      redis("SHUTDOWN", "SAVE").catch(() => {});
+      await stopped();
+    } else {
+      await end();
+      fs.rmSync(path.join(folder, "dump.rdb"), { force: true });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await begin();
+  }
+  return { address: `unix:${socket}`, redis, begin, end, restart };
+}
+
+/** options.redisOfItsOwn: not that of the environment, so that restartRedis({ keep }) is there. */
+export async function start(options = {}) {
   const { binary, root, site } = parent();
   const [one, two] = await freePorts();
-  const text = fs.readFileSync(site, "utf8");
+  let text = fs.readFileSync(site, "utf8");
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "footlight-realtime-"));
+  const own = options.redisOfItsOwn ? privateRedis(folder) : null;
+  await own?.begin();
+  if (own) text = text.replace(/main = \{ address = "[^"]+"/, `main = { address = "${own.address}"`);
   const secrets = text.match(/secrets = \{ directory = "([^"]+)"/)[1];
   const file = path.join(folder, "site.lua");
   fs.writeFileSync(
@@ -123,6 +164,7 @@ export async function start() {
       child.kill("SIGTERM");
       await over;
     }
+    await own?.end();
     fs.rmSync(folder, { recursive: true });
   }
 
@@ -134,7 +176,7 @@ export async function start() {
     throw error;
   }
   const redis = redisOf(text);
-  return { ports: [one, two], key, stop, child, redis, publish: publisherOf(redis) };
+  return { ports: [one, two], key, stop, child, redis, publish: publisherOf(redis), restartRedis: own?.restart };
 }
 
 export function token(key, account, name, role = "viewer", more = {}) {

@@ -1,14 +1,14 @@
 /// The load generator of tools/bench/realtime: many WebSocket clients on one thread, a publisher, and
-/// what came of it as one line of JSON. It knows three kinds of servers:
+/// what came of it as one line of JSON.
 ///
-///   realtime_load footlight HOST:PORT CLIENTS RATE SECONDS SIZE REDIS-SOCKET
-///   realtime_load nchan     HOST:PORT CLIENTS RATE SECONDS SIZE
-///   realtime_load node      HOST:PORT CLIENTS RATE SECONDS SIZE
+///   realtime_load KIND HOST:PORT [clients=N] [rate=N] [seconds=N] [size=N] [sleepers=N] [redis=SOCKET]
 ///
 /// footlight's clients connect and subscribe to three channels, and messages are published by way of
 /// Redis, as the site does; those of the others subscribe by their path, and messages go in by HTTP POST.
-/// RATE 0: only connect, and keep still (memory of idle clients). Every message carries the time at which
-/// it was published, so the latency is that of the whole way. SIZE: bytes of the message that clients get.
+/// Every message carries the time at which it was published, so the latency is that of the whole way.
+/// rate=0: only connect, and keep still (memory of idle clients). sleepers: so many clients more, which
+/// stop reading once they are in; they count for nothing, and close when they are reset. size: bytes of
+/// the message that clients get.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,19 +26,33 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 16 * 1024, LATENCIES = 4000000 };
-enum kind { FOOTLIGHT, NCHAN, NODE };
+enum { BUFFER = 64 * 1024, LATENCIES = 8000000, MESSAGE = 8192 };
+
+static const struct kind {
+    const char *name, *path; ///< the path: with the client's number, if it has a place for it
+    bool redis;              ///< publishing and subscribing are footlight's
+    bool framed;             ///< SockJS: messages come as a["…"]
+} kinds[] = {
+    {"footlight", "/realtime/websocket", true, false},
+    {"footlight-sockjs", "/realtime/sockjs/000/bench%zu/websocket", true, true},
+    {"nchan", "/sub/bench", false, false},
+    {"ws", "/", false, false},
+    {"sockjs", "/bench/000/bench%zu/websocket", false, true},
+    {"tornado", "/sub", false, false},
+};
 
 struct client {
     int fd;
-    bool upgraded, subscribed;
+    bool upgraded, subscribed, sleeper;
     size_t held;
     char *partial; ///< what is left of a frame that has not come whole
 };
 
-static enum kind kind;
+static const struct kind *kind;
 static struct client *clients;
-static size_t client_count, joined, received;
+static size_t joined, received;
+static unsigned resets;
+static uint64_t last_reset;
 static uint32_t *latencies; ///< microseconds
 static int epoll;
 
@@ -103,17 +117,29 @@ static void send_text(int fd, const char *text) {
 }
 
 static void on_text(struct client *client, const char *text, size_t size) {
-    const char *stamp = memmem(text, size, "\"t\":", 4);
+    const char *stamp = kind->framed ? memmem(text, size, "\\\"t\\\":", 6) : memmem(text, size, "\"t\":", 4);
     if (!stamp) {
-        if (kind == FOOTLIGHT && !client->subscribed && memmem(text, size, "\"connect\"", 9)) {
+        if (kind->redis ? memmem(text, size, "connect", 7) != NULL : text[0] == 'o') {
+            joined += !client->subscribed;
             client->subscribed = true;
-            joined++;
         }
         return;
     }
-    uint64_t sent = strtoull(stamp + 4, NULL, 10), late = (now_ns() - sent) / 1000;
+    if (client->sleeper) return;
+    uint64_t sent = strtoull(stamp + (kind->framed ? 6 : 4), NULL, 10), late = (now_ns() - sent) / 1000;
     if (received < LATENCIES) latencies[received] = late > UINT32_MAX ? UINT32_MAX : (uint32_t)late;
     received++;
+}
+
+static void on_upgraded(struct client *client) {
+    client->upgraded = true;
+    if (kind->redis && kind->framed)
+        send_text(client->fd, "[\"{\\\"i\\\":1,\\\"connect\\\":{\\\"subs\\\":{\\\"chat:bench\\\":{},"
+                              "\\\"status:bench\\\":{},\\\"lobby\\\":{}}}}\"]");
+    else if (kind->redis)
+        send_text(client->fd, "{\"i\":1,\"connect\":{\"subs\":{\"chat:bench\":{},\"status:bench\":{},"
+                              "\"lobby\":{}}}}");
+    else if (!kind->framed) joined++; // else with the opening frame
 }
 
 /// Takes whole frames off the front; returns how many bytes were used.
@@ -123,12 +149,8 @@ static size_t take(struct client *client, char *data, size_t size) {
         char *end = memmem(data, size, "\r\n\r\n", 4);
         if (!end) return 0;
         if (strncmp(data, "HTTP/1.1 101", 12) != 0) die("the server did not upgrade");
-        client->upgraded = true;
         used = (size_t)(end - data) + 4;
-        if (kind == FOOTLIGHT)
-            send_text(client->fd, "{\"i\":1,\"connect\":{\"subs\":{\"chat:bench\":{},\"status:bench\":{},"
-                                  "\"lobby\":{}}}}");
-        else joined++;
+        on_upgraded(client);
     }
     while (size - used >= 2) {
         const uint8_t *p = (const uint8_t *)data + used;
@@ -145,8 +167,19 @@ static size_t take(struct client *client, char *data, size_t size) {
     return used;
 }
 
-static void on_readable(struct client *client) {
+static void fall_asleep(struct client *client) {
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = client};
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, client->fd, &event) != 0) die("epoll");
+}
+
+static void on_ready(struct client *client, uint32_t events) {
     static char buffer[2 * BUFFER + 1];
+    if (client->sleeper && events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+        close(client->fd); // its receive buffer was ours to give back
+        resets++;
+        last_reset = now_ns();
+        return;
+    }
     memcpy(buffer, client->partial, client->held);
     ssize_t got = recv(client->fd, buffer + client->held, BUFFER, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) return;
@@ -159,17 +192,19 @@ static void on_readable(struct client *client) {
     free(client->partial);
     client->partial = client->held ? malloc(client->held) : NULL;
     if (client->held) memcpy(client->partial, buffer + used, client->held);
+    if (client->sleeper && client->upgraded && (client->subscribed || !(kind->redis || kind->framed)))
+        fall_asleep(client);
 }
 
 static void poll_clients(int limit_ms) {
     struct epoll_event events[256];
     int count = epoll_wait(epoll, events, 256, limit_ms);
-    for (int i = 0; i < count; i++) on_readable(events[i].data.ptr);
+    for (int i = 0; i < count; i++) on_ready(events[i].data.ptr, events[i].events);
 }
 
 static void open_client(struct client *client, const char *address) {
-    char request[512];
-    const char *path = kind == FOOTLIGHT ? "/realtime/websocket" : kind == NCHAN ? "/sub/bench" : "/";
+    char request[512], path[128];
+    snprintf(path, sizeof path, kind->path, (size_t)(client - clients));
     client->fd = connect_tcp(address);
     int size = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n"
@@ -181,14 +216,14 @@ static void open_client(struct client *client, const char *address) {
 }
 
 static void publish(int fd, size_t size) {
-    char message[8192], command[9000];
+    char message[MESSAGE], command[MESSAGE + 256];
     int head = snprintf(message, sizeof message, "{\"t\":%llu,\"p\":\"", (unsigned long long)now_ns());
     size_t fill = size > (size_t)head + 2 ? size - (size_t)head - 2 : 0;
     memset(message + head, 'x', fill);
     memcpy(message + head + fill, "\"}", 3);
     size_t total = (size_t)head + fill + 2;
     int length;
-    if (kind == FOOTLIGHT)
+    if (kind->redis)
         length = snprintf(command, sizeof command,
                           "*3\r\n$7\r\nPUBLISH\r\n$15\r\nrt:c:chat:bench\r\n$%zu\r\ne %s\r\n",
                           total + 2, message);
@@ -206,41 +241,60 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+static const char *option(char **arguments, const char *name) {
+    size_t size = strlen(name);
+    for (; *arguments; arguments++)
+        if (strncmp(*arguments, name, size) == 0 && (*arguments)[size] == '=') return *arguments + size + 1;
+    return NULL;
+}
+
+static size_t number(char **arguments, const char *name, size_t otherwise) {
+    const char *text = option(arguments, name);
+    return text ? (size_t)strtoull(text, NULL, 10) : otherwise;
+}
+
+static double at(size_t kept, double part) {
+    size_t index = (size_t)((double)kept * part);
+    return kept ? latencies[index < kept ? index : kept - 1] / 1e3 : 0;
+}
+
 int main(int argc, char **argv) {
-    if (argc < 7) {
-        fprintf(stderr, "usage: realtime_load footlight|nchan|node HOST:PORT CLIENTS RATE SECONDS "
-                        "SIZE [REDIS-SOCKET]\n");
+    for (size_t i = 0; argc > 2 && i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(argv[1], kinds[i].name) == 0) kind = &kinds[i];
+    if (!kind) {
+        fprintf(stderr, "usage: realtime_load KIND HOST:PORT [clients=N] [rate=N] [seconds=N] [size=N] "
+                        "[sleepers=N] [redis=SOCKET]\n");
         return 2;
     }
-    kind = strcmp(argv[1], "footlight") == 0 ? FOOTLIGHT : strcmp(argv[1], "nchan") == 0 ? NCHAN : NODE;
-    client_count = (size_t)atol(argv[3]);
-    uint64_t rate = (uint64_t)atol(argv[4]), seconds = (uint64_t)atol(argv[5]);
-    size_t size = (size_t)atol(argv[6]);
-    if (size > 8000) return 2;
-    clients = calloc(client_count, sizeof *clients);
+    size_t readers = number(argv, "clients", 1000), sleepers = number(argv, "sleepers", 0);
+    size_t all = readers + sleepers, size = number(argv, "size", 128);
+    uint64_t rate = number(argv, "rate", 20), seconds = number(argv, "seconds", 5);
+    if (size > MESSAGE - 200 || all == 0) return 2;
+    clients = calloc(all, sizeof *clients);
     latencies = malloc(LATENCIES * sizeof *latencies);
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    for (size_t i = 0; i < client_count; i++) {
+    for (size_t i = 0; i < all; i++) {
+        clients[i].sleeper = i >= readers;
         open_client(&clients[i], argv[2]);
         if (i % 64 == 63) poll_clients(0);
     }
     uint64_t limit = now_ns() + 30000000000u;
-    while (joined < client_count && now_ns() < limit) poll_clients(100);
-    if (joined < client_count) die("not all clients were let in");
+    while (joined < all && now_ns() < limit) poll_clients(100);
+    if (joined < all) die("not all clients were let in");
     uint64_t published = 0, start = now_ns(), end = start + seconds * 1000000000u;
+    printf("{\"clients\":%zu}\n", joined);
+    fflush(stdout);
     if (rate == 0) {
-        printf("{\"clients\":%zu}\n", joined);
-        fflush(stdout);
         while (now_ns() < end) poll_clients(100);
         return 0;
     }
-    int publisher = kind == FOOTLIGHT ? connect_unix(argv[7]) : connect_tcp(argv[2]);
+    int publisher = kind->redis ? connect_unix(option(argv, "redis")) : connect_tcp(argv[2]);
     while (now_ns() < end) {
         uint64_t due = (now_ns() - start) * rate / 1000000000u;
         while (published < due) publish(publisher, size), published++;
         poll_clients(1);
     }
-    uint64_t last = now_ns(), wanted = published * client_count, before = 0;
+    uint64_t last = now_ns(), wanted = published * readers, before = 0;
     for (limit = last + 10000000000u; received < wanted && now_ns() < limit;) {
         poll_clients(50);
         if (received > before) last = now_ns(), before = received;
@@ -248,10 +302,10 @@ int main(int argc, char **argv) {
     size_t kept = received < LATENCIES ? received : LATENCIES;
     qsort(latencies, kept, sizeof *latencies, by_value);
     double spent = (double)(last - start) / 1e9;
-    printf("{\"published\":%llu,\"wanted\":%llu,\"delivered\":%zu,\"per_second\":%.0f,"
-           "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n",
+    printf("{\"published\":%llu,\"wanted\":%llu,\"delivered\":%zu,\"per_second\":%.0f,\"p50_ms\":%.2f,"
+           "\"p99_ms\":%.2f,\"max_ms\":%.2f,\"resets\":%u,\"last_reset_s\":%.2f}\n",
            (unsigned long long)published, (unsigned long long)wanted, received,
-           (double)received / spent, kept ? latencies[kept / 2] / 1e3 : 0,
-           kept ? latencies[kept * 99 / 100] / 1e3 : 0, kept ? latencies[kept - 1] / 1e3 : 0);
+           (double)received / spent, at(kept, 0.5), at(kept, 0.99), at(kept, 1), resets,
+           last_reset ? (double)(last_reset - start) / 1e9 : 0);
     return received == wanted ? 0 : 1;
 }

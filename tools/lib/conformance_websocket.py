@@ -91,6 +91,9 @@ def plain(value):
 Case.compare = lambda self, one, other: plain(one) == plain(other)
 
 
+GOOD = {"OK", "INFORMATIONAL"}
+
+
 def number(case):
     return ".".join(case.__name__[4:].split("_"))
 
@@ -170,7 +173,11 @@ class Protocol(WebSocketClientProtocol):
         super().connectionLost(reason)
         self.guard(self.runCase.onConnectionLost, self.failedByMe)
         case = self.runCase
-        self.factory.results[self.number] = (case.behavior, case.behaviorClose, case.result, case.resultClose)
+        result = (case.behavior, case.behaviorClose, case.result, case.resultClose)
+        self.factory.results[self.number] = result
+        done = len(self.factory.results)
+        if not set(result[:2]) <= GOOD or done % 50 == 0:
+            print(f"{done}: case {self.number} {' '.join(map(str, result))}", flush=True)
 
 
 class Factory(WebSocketClientFactory):
@@ -208,9 +215,8 @@ def main():
     factory = Factory(sys.argv[2], chosen)
     connectWS(factory)
     reactor.run()
-    good = {"OK", "INFORMATIONAL"}
     failed = [number(case) for case in chosen if number(case) not in factory.results or number(case) in factory.errors
-              or not set(factory.results[number(case)][:2]) <= good]
+              or not set(factory.results[number(case)][:2]) <= GOOD]
     for name in failed:
         print(f"case {name}: {factory.results.get(name, 'did not run')}", factory.errors.get(name, ""))
     print("behaviour:", dict(collections.Counter(result[0] for result in factory.results.values())),

@@ -12,7 +12,7 @@ packages_site=(
 # What the tests need on top.
 packages_test=(
     libcmocka-dev lua5.4 lua-busted lua-check clang libclang-rt-14-dev chromium fonts-dejavu-core
-    rtmpdump python3 python3-websockets git libxml2-utils clang-tidy cppcheck
+    rtmpdump python3 python3-websockets lua5.1 lua-http git libxml2-utils clang-tidy cppcheck
 )
 
 package_installed() {
