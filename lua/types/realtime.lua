@@ -76,10 +76,52 @@ function realtime.unsubscribe(account, channel, reason) end
 ---@param seconds? integer
 function realtime.mute(channel, account, seconds) end
 
+--- As mute, and the account may not listen either: its subscriptions end at once.
+---@param channel string
+---@param account integer
+---@param seconds? integer
+---@param reason? string told to the account
+function realtime.ban(channel, account, seconds, reason) end
+
+--- What an account is in one room: above its modes, and shown as that. nil takes it away.
+---@param channel string
+---@param account integer
+---@param role? "model"|"moderator"
+function realtime.role(channel, account, role) end
+
+--- Who follows may write in followers-only mode.
+---@param channel string
+---@param account integer
+---@param follows boolean
+function realtime.follow(channel, account, follows) end
+
+--- Who has tipped within a day may write in tippers-only mode.
+---@param channel string
+---@param account integer
+function realtime.tipped(channel, account) end
+
+---@class realtime_modes
+---@field slow? integer seconds between two messages of one account; 0: none
+---@field followers? boolean only who follows may write
+---@field tippers? boolean only who has tipped may write
+---@field links? boolean links pass
+
+--- Sets what is given, tells the room, and returns where; without `modes`: what is set.
+---@param channel string
+---@param modes? realtime_modes
+---@return realtime_modes|integer offset, string? epoch
+function realtime.mode(channel, modes) end
+
 --- The time between two messages of one account; 0 ends slow mode.
 ---@param channel string
 ---@param seconds integer
+---@return integer offset, string epoch
 function realtime.slow(channel, seconds) end
+
+--- Empties the history and tells everyone.
+---@param channel string
+---@return integer offset, string epoch
+function realtime.clear(channel) end
 
 ---@class realtime_identity
 ---@field account? integer 0: a guest; or give `sub`

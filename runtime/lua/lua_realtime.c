@@ -7,21 +7,21 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "lua/generation.h"
+#include "lua/lua_realtime_private.h"
 #include "lua/pending.h"
 #include "realtime/channel_name.h"
-#include "realtime/publish.h"
 #include "realtime/token.h"
 
 enum { MODULE_JSON = 1, TOKEN_SECONDS = 15 * 60, MEMBERS_MOST = 200, REVOKED_SECONDS = 24 * 3600 };
 
-static struct redis_client *redis_of(lua_State *L) {
+struct redis_client *lua_realtime_redis(lua_State *L) {
     struct runtime *runtime = runtime_of(L);
     if (!runtime->redis_main)
         luaL_error(L, "realtime is not available in the %s service", runtime->service);
     return runtime->redis_main;
 }
 
-static struct slice check_channel(lua_State *L, int index) {
+struct slice lua_realtime_channel(lua_State *L, int index) {
     size_t size;
     const char *name = luaL_checklstring(L, index, &size);
     luaL_argcheck(L, realtime_namespace_of(slice_make(name, size)), index, "no such channel");
@@ -42,7 +42,7 @@ static struct slice encode(lua_State *L, int index) {
 
 // ---- publish ---------------------------------------------------------------------------------
 
-static void on_published(void *context, int64_t offset, const char *epoch, const char *error) {
+void lua_realtime_published(void *context, int64_t offset, const char *epoch, const char *error) {
     lua_State *co = lua_pending_take(lua_pending_of(context));
     if (!co) return;
     if (error) {
@@ -55,17 +55,17 @@ static void on_published(void *context, int64_t offset, const char *epoch, const
 }
 
 static int publish_to(lua_State *L, struct slice channel, int message) {
-    struct redis_client *redis = redis_of(L);
+    struct redis_client *redis = lua_realtime_redis(L);
     luaL_checktype(L, message, LUA_TTABLE);
     struct slice json = encode(L, message);
     lua_pending handle = lua_pending_begin(L, "realtime.publish", NULL, NULL);
-    realtime_publish_then(redis, channel, json, on_published, lua_pending_context(handle));
+    realtime_publish_then(redis, channel, json, lua_realtime_published, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
 // publish(channel, message): offset and epoch of the message (0, "" where nothing is kept).
 static int realtime_publish_lua(lua_State *L) {
-    struct slice channel = check_channel(L, 1);
+    struct slice channel = lua_realtime_channel(L, 1);
     return publish_to(L, channel, 2);
 }
 
@@ -78,10 +78,10 @@ static int realtime_notify(lua_State *L) {
 
 // remove(channel, offset [, details]): takes a message out of the history, and tells everyone.
 static int realtime_remove(lua_State *L) {
-    struct slice channel = check_channel(L, 1);
+    struct slice channel = lua_realtime_channel(L, 1);
     lua_Integer offset = luaL_checkinteger(L, 2);
     luaL_argcheck(L, offset > 0, 2, "an offset is above 0");
-    struct redis_client *redis = redis_of(L);
+    struct redis_client *redis = lua_realtime_redis(L);
     if (lua_isnoneornil(L, 3)) {
         lua_settop(L, 2);
         lua_newtable(L);
@@ -93,7 +93,7 @@ static int realtime_remove(lua_State *L) {
     lua_setfield(L, 3, "offset");
     struct slice json = encode(L, 3);
     lua_pending handle = lua_pending_begin(L, "realtime.remove", NULL, NULL);
-    realtime_rewrite(redis, channel, offset, json, on_published, lua_pending_context(handle));
+    realtime_rewrite(redis, channel, offset, json, lua_realtime_published, lua_pending_context(handle));
     return lua_pending_yield(L, handle);
 }
 
@@ -134,8 +134,8 @@ static int position_then(lua_State *L, int values, bool failed) {
 }
 
 static int realtime_position(lua_State *L) {
-    struct slice channel = check_channel(L, 1);
-    struct redis_client *redis = redis_of(L);
+    struct slice channel = lua_realtime_channel(L, 1);
+    struct redis_client *redis = lua_realtime_redis(L);
     lua_pending handle = lua_pending_begin(L, "realtime.position", NULL, NULL);
     realtime_read(redis, channel, -1, on_past, lua_pending_context(handle));
     return lua_pending_yield_then(L, handle, position_then);
@@ -171,11 +171,11 @@ static int history_then(lua_State *L, int values, bool failed) {
 // history(channel [, count [, since]]): {offset =, epoch =, messages = {{offset =, data =}, …}},
 // the newest `count` (50) of the messages after `since` (0), oldest first.
 static int realtime_history(lua_State *L) {
-    struct slice channel = check_channel(L, 1);
+    struct slice channel = lua_realtime_channel(L, 1);
     lua_Integer count = luaL_optinteger(L, 2, 50), since = luaL_optinteger(L, 3, 0);
     luaL_argcheck(L, count >= 0 && count <= 1000, 2, "0 to 1000");
     luaL_argcheck(L, since >= 0, 3, "not negative");
-    struct redis_client *redis = redis_of(L);
+    struct redis_client *redis = lua_realtime_redis(L);
     lua_settop(L, 1);
     lua_pushinteger(L, count);
     lua_pushinteger(L, since);
@@ -224,8 +224,8 @@ static void on_presence(void *context, const redisReply *reply, const char *erro
 
 // presence(channel): {count =, members = {account, …} or nil when there are more than 200}.
 static int realtime_presence(lua_State *L) {
-    struct slice channel = check_channel(L, 1);
-    struct redis_client *redis = redis_of(L);
+    struct slice channel = lua_realtime_channel(L, 1);
+    struct redis_client *redis = lua_realtime_redis(L);
     char zset[REALTIME_CHANNEL_MAX + 8], hash[REALTIME_CHANNEL_MAX + 8], now[24], most[8];
     snprintf(zset, sizeof zset, "rt:p:%.*s", SLICE_FORMAT(channel));
     snprintf(hash, sizeof hash, "rt:g:%.*s", SLICE_FORMAT(channel));
@@ -256,7 +256,7 @@ static void set_text(lua_State *L, const char *field, const char *text) {
 // kick(account [, reason [, session]]): closes the account's connections on every instance, or
 // those of one site session, which then cannot come back with the tokens that it has.
 static int realtime_kick(lua_State *L) {
-    struct redis_client *redis = redis_of(L);
+    struct redis_client *redis = lua_realtime_redis(L);
     lua_Integer account = luaL_checkinteger(L, 1);
     const char *reason = luaL_optstring(L, 2, "signed out"), *session = luaL_optstring(L, 3, NULL);
     if (session) {
@@ -278,8 +278,8 @@ static int realtime_kick(lua_State *L) {
 
 // close(channel [, reason]): ends everyone's subscription to it.
 static int realtime_close(lua_State *L) {
-    struct redis_client *redis = redis_of(L);
-    check_channel(L, 1);
+    struct redis_client *redis = lua_realtime_redis(L);
+    lua_realtime_channel(L, 1);
     const char *reason = luaL_optstring(L, 2, "closed");
     lua_createtable(L, 0, 3);
     set_text(L, "do", "close");
@@ -290,9 +290,9 @@ static int realtime_close(lua_State *L) {
 
 // unsubscribe(account, channel [, reason])
 static int realtime_unsubscribe(lua_State *L) {
-    struct redis_client *redis = redis_of(L);
+    struct redis_client *redis = lua_realtime_redis(L);
     lua_Integer account = luaL_checkinteger(L, 1);
-    check_channel(L, 2);
+    lua_realtime_channel(L, 2);
     const char *reason = luaL_optstring(L, 3, "removed");
     lua_createtable(L, 0, 4);
     set_text(L, "do", "unsubscribe");
@@ -301,47 +301,6 @@ static int realtime_unsubscribe(lua_State *L) {
     set_text(L, "channel", lua_tostring(L, 2));
     set_text(L, "reason", reason);
     return order(L, redis);
-}
-
-static void on_done(void *context, const redisReply *reply, const char *error) {
-    lua_State *co = lua_pending_take(lua_pending_of(context));
-    if (!co) return;
-    if (!error && reply->type == REDIS_REPLY_ERROR) error = reply->str;
-    if (error) lua_pending_fail(co, "realtime: %s", error);
-    else lua_pending_resume(co, 0);
-}
-
-static int hash_field(lua_State *L, const char *prefix, const char *field, const char *value) {
-    struct redis_client *redis = redis_of(L);
-    const char *key = lua_pushfstring(L, "%s%s", prefix, lua_tostring(L, 1));
-    struct slice arguments[] = {value ? SLICE("HSET") : SLICE("HDEL"), slice_of(key),
-                                slice_of(field), slice_of(value)};
-    lua_pending handle = lua_pending_begin(L, "realtime.room", NULL, NULL);
-    redis_call(redis, arguments, value ? 4 : 3, 0, on_done, lua_pending_context(handle));
-    return lua_pending_yield(L, handle);
-}
-
-// mute(channel, account [, seconds]): for good without seconds; 0 seconds ends it.
-static int realtime_mute(lua_State *L) {
-    lua_settop(L, 3);
-    check_channel(L, 1);
-    const char *account = lua_pushfstring(L, "%I", (LUAI_UACINT)luaL_checkinteger(L, 2));
-    if (lua_isnoneornil(L, 3)) return hash_field(L, "rt:mute:", account, "0");
-    lua_Integer seconds = luaL_checkinteger(L, 3);
-    luaL_argcheck(L, seconds >= 0 && seconds < 1LL << 32, 3, "out of range");
-    if (seconds == 0) return hash_field(L, "rt:mute:", account, NULL);
-    const char *until =
-        lua_pushfstring(L, "%I", (LUAI_UACINT)(clock_wall_ms() + seconds * 1000));
-    return hash_field(L, "rt:mute:", account, until);
-}
-
-// slow(channel, seconds): the time between two messages of one account; 0 ends it.
-static int realtime_slow(lua_State *L) {
-    check_channel(L, 1);
-    lua_Integer seconds = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, seconds >= 0 && seconds <= 3600, 2, "0 to 3600");
-    const char *value = lua_pushfstring(L, "%I", (LUAI_UACINT)seconds);
-    return hash_field(L, "rt:mode:", "slow", seconds > 0 ? value : NULL);
 }
 
 // ---- tokens ----------------------------------------------------------------------------------
@@ -404,13 +363,13 @@ int lua_open_realtime(lua_State *L) {
         {"position", realtime_position},   {"presence", realtime_presence},
         {"kick", realtime_kick},           {"close", realtime_close},
         {"unsubscribe", realtime_unsubscribe},
-        {"mute", realtime_mute},           {"slow", realtime_slow},
         {"token", realtime_token},         {NULL, NULL}};
     luaL_newlibtable(L, functions);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "runtime.json");
     lua_call(L, 1, 1);
     luaL_setfuncs(L, functions, 1);
+    lua_realtime_add_room(L);
     return 1;
 }
 
@@ -439,6 +398,8 @@ static int push_chat(lua_State *co, void *context) {
     set_slice(co, "name", slice_of(chat->name));
     set_slice(co, "role", slice_of(chat->role));
     lua_setfield(co, -2, "from");
+    lua_pushboolean(co, chat->links);
+    lua_setfield(co, -2, "links");
     return 1;
 }
 

@@ -6,13 +6,10 @@
 #include "base/random.h"
 #include "base/utf8.h"
 #include "realtime/internal.h"
-#include "realtime/script.h"
+#include "realtime/room.h"
 
 /// What a chat message goes through: limits here, the sender's standing in Redis, the judge (Lua's
-/// moderation rules), publication with history. Room settings, kept in the main Redis:
-///   rt:mute:C  hash  account → until (ms; 0: for good)
-///   rt:mode:C  hash  slow (seconds between messages of one account)
-///   rt:slow:C:N  the account N must wait while this key lives
+/// moderation rules), publication with history. The rooms' settings are in room.h.
 enum { WINDOW_MS = 10000, REPEAT_MS = 30000, CHARACTER_BYTES = 4, FLOOD = 12 };
 
 struct chat {
@@ -21,6 +18,7 @@ struct chat {
     int64_t i, account;
     struct buffer text;
     struct buffer reason;
+    bool links; ///< the room lets them pass
     char name[REALTIME_NAME_MAX + 1];
     char role[16];
     char channel[REALTIME_CHANNEL_MAX + 1];
@@ -85,13 +83,13 @@ static const char *over_rate(struct hub *hub, struct account *account, struct sl
 }
 
 /// The baseline, when no rule in Lua could be asked: links and floods do not pass.
-static const char *baseline(struct slice text) {
+static const char *baseline(struct slice text, bool links_pass) {
     static const char *const links[] = {"http:", "https:", "www.", ".com", ".net", ".org", "t.me/"};
     struct buffer folded = {0};
     for (size_t i = 0; i < text.size; i++)
         buffer_append_char(&folded, (char)tolower((unsigned char)text.data[i]));
     const char *problem = NULL;
-    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+    for (size_t i = 0; !links_pass && i < sizeof links / sizeof *links; i++)
         if (slice_search(buffer_slice(&folded), slice_of(links[i])) < folded.size)
             problem = "Links are not allowed here.";
     size_t run = 1;
@@ -189,7 +187,7 @@ static void on_verdict(void *to, const struct hub_verdict *verdict) {
         return;
     case HUB_FAULT: {
         log_error("realtime.moderation_fault", LOG_SLICE("error", verdict->reason));
-        const char *problem = baseline(buffer_slice(&chat->text));
+        const char *problem = baseline(buffer_slice(&chat->text), chat->links);
         if (problem) {
             refuse(chat, "dropped", problem);
             return;
@@ -204,58 +202,44 @@ static void on_verdict(void *to, const struct hub_verdict *verdict) {
 static void judge(struct chat *chat) {
     struct hub *hub = chat->hub;
     if (!hub->policy.judge) {
-        const char *problem = baseline(buffer_slice(&chat->text));
+        const char *problem = baseline(buffer_slice(&chat->text), chat->links);
         if (problem) refuse(chat, "dropped", problem);
         else publish(chat);
         return;
     }
     struct hub_chat message = {slice_of(chat->channel), buffer_slice(&chat->text), chat->account,
-                               chat->name, chat->role};
+                               chat->name, chat->role, chat->links};
     hub->policy.judge(hub->policy.context, &message, on_verdict, chat);
 }
 
 // ---- the sender's standing -------------------------------------------------------------------
 
-// KEYS: p:account:N, rt:mute:C, rt:mode:C, rt:slow:C:N. ARGV: account, now (ms), issued (s), staff.
-static struct realtime_script standing = {.text =
-    "local p = redis.call('HMGET', KEYS[1], 'state', 'nbf')\n"
-    "if p[1] and p[1] ~= 'active' then return 'closed' end\n"
-    "if p[2] and tonumber(ARGV[3]) < (tonumber(p[2]) or 0) then return 'closed' end\n"
-    "if ARGV[4] == '1' then return 'ok' end\n"
-    "local mute = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '-1')\n"
-    "if mute == 0 or mute > tonumber(ARGV[2]) then return 'muted' end\n"
-    "local slow = tonumber(redis.call('HGET', KEYS[3], 'slow') or '0') or 0\n"
-    "if slow > 0 and not redis.call('SET', KEYS[4], '1', 'NX', 'EX', slow) then return 'slow' end\n"
-    "return 'ok'\n"};
+static const struct refusal {
+    const char *word, *code, *message;
+} refusals[] = {
+    {"closed", "denied", "Your account cannot chat at present."},
+    {"banned", "banned", "You are banned from this room."},
+    {"muted", "muted", "You are muted in this room."},
+    {"slow", "slow", "Slow mode is on; please wait a little."},
+    {"followers", "followers", "Only followers may write here at present."},
+    {"tippers", "tippers", "Only those who have tipped may write here at present."},
+};
 
-static void on_standing(void *context, const redisReply *reply, const char *error) {
-    struct chat *chat = context;
-    struct slice word = {0};
-    if (!error && reply->type != REDIS_REPLY_ERROR && reply->str)
-        word = slice_make(reply->str, reply->len);
-    if (slice_equal(word, SLICE("ok"))) judge(chat);
-    else if (slice_equal(word, SLICE("muted"))) refuse(chat, "muted", "You are muted in this room.");
-    else if (slice_equal(word, SLICE("slow")))
-        refuse(chat, "slow", "Slow mode is on; please wait a little.");
-    else if (slice_equal(word, SLICE("closed")))
-        refuse(chat, "denied", "Your account cannot chat at present.");
-    else refuse(chat, "unavailable", "The message was not sent; please try again.");
-}
-
-static void ask_standing(struct chat *chat, int64_t issued) {
-    char account[40], mute[REALTIME_CHANNEL_MAX + 16], mode[REALTIME_CHANNEL_MAX + 16];
-    char slow[REALTIME_CHANNEL_MAX + 40], id[24], now[24], since[24];
-    snprintf(account, sizeof account, "p:account:%lld", (long long)chat->account);
-    snprintf(mute, sizeof mute, "rt:mute:%s", chat->channel);
-    snprintf(mode, sizeof mode, "rt:mode:%s", chat->channel);
-    snprintf(slow, sizeof slow, "rt:slow:%s:%lld", chat->channel, (long long)chat->account);
-    snprintf(id, sizeof id, "%lld", (long long)chat->account);
-    snprintf(now, sizeof now, "%lld", (long long)clock_wall_ms());
-    snprintf(since, sizeof since, "%lld", (long long)issued);
-    struct slice arguments[] = {slice_of(account), slice_of(mute), slice_of(mode), slice_of(slow),
-                                slice_of(id), slice_of(now), slice_of(since),
-                                is_staff(chat->role) ? SLICE("1") : SLICE("0")};
-    realtime_script_call(chat->hub->options.redis, &standing, 4, arguments, 8, on_standing, chat);
+static void on_standing(void *to, const struct room_standing *standing) {
+    struct chat *chat = to;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        if (slice_equal(standing->word, slice_of(refusals[i].word))) {
+            refuse(chat, refusals[i].code, refusals[i].message);
+            return;
+        }
+    if (!slice_equal(standing->word, SLICE("ok"))) {
+        refuse(chat, "unavailable", "The message was not sent; please try again.");
+        return;
+    }
+    if (standing->role.size > 0)
+        snprintf(chat->role, sizeof chat->role, "%.*s", SLICE_FORMAT(standing->role));
+    chat->links = standing->links;
+    judge(chat);
 }
 
 void chat_publish(struct client *client, int64_t i, struct slice channel, struct json_value data) {
@@ -296,5 +280,6 @@ void chat_publish(struct client *client, int64_t i, struct slice channel, struct
         refuse(chat, over, repeat ? "You have just said that." : "You are writing too fast.");
         return;
     }
-    ask_standing(chat, claims->issued);
+    struct room_sender sender = {chat->account, claims->issued, is_staff(chat->role)};
+    room_ask(hub->options.redis, chat->channel, &sender, on_standing, chat);
 }

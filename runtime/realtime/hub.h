@@ -42,6 +42,7 @@ struct hub_chat {
     struct slice channel, text;
     int64_t account;
     const char *name, *role;
+    bool links; ///< the room lets links pass
 };
 enum hub_judgement { HUB_PASS, HUB_CHANGE, HUB_HOLD, HUB_DROP, HUB_FAULT };
 struct hub_verdict {

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "realtime/internal.h"
+#include "realtime/room.h"
 
 /// Subscribing without a hole: the channel is joined first and what comes live is held; then
 /// the past is read; the reply carries it; then what was held and is newer goes out.
@@ -271,6 +272,30 @@ static void read_position(struct joining *part, struct json_value options) {
 
 static struct join *new_join(struct client *client, int64_t i, bool connect);
 
+/// Rooms are open to guests, so who is banned may be in for as long as Redis takes to say so.
+struct ban_check {
+    struct hub *hub;
+    int64_t account;
+    char channel[REALTIME_CHANNEL_MAX + 1];
+};
+
+static void on_banned(void *context, bool banned) {
+    struct ban_check *check = context;
+    if (banned)
+        channel_unsubscribe(check->hub, slice_of(check->channel), check->account, 403, "banned");
+    hub_answered(check->hub);
+    memory_free(check);
+}
+
+static void ask_banned(struct hub *hub, struct slice channel, int64_t account) {
+    struct ban_check *check = memory_zero(1, sizeof *check);
+    check->hub = hub;
+    check->account = account;
+    snprintf(check->channel, sizeof check->channel, "%.*s", SLICE_FORMAT(channel));
+    hub->owed++;
+    room_ask_banned(hub->options.redis, check->channel, account, on_banned, check);
+}
+
 static void add_part(struct join *join, struct slice name, struct json_value options) {
     struct client *client = join->client;
     const struct realtime_namespace *space = realtime_namespace_of(name);
@@ -298,6 +323,7 @@ static void add_part(struct join *join, struct slice name, struct json_value opt
     part->subscription->joining = part;
     if (channel->subscribed) read_past(part);
     else list_push_back(&channel->waiting, &part->wait_link);
+    if (space->publish && client->account) ask_banned(client->hub, name, client->account->id);
 }
 
 static void on_join_timer(struct timer *timer) {

@@ -12,7 +12,7 @@
 enum { META_SECONDS = 30 * 24 * 3600, READ_MAX = 1000, DEPTH = 16 };
 
 // KEYS: meta, stream. ARGV: channel, message, length of history, seconds, an epoch in case there is
-// none, offset of a message to take out or "". A numbering that was lost starts in a new epoch with an empty stream.
+// none, offset of a message to take out, "*" for all or "". A numbering that was lost starts in a new epoch with an empty stream.
 static struct realtime_script publish_history = {.text =
     "local epoch = redis.call('HGET', KEYS[1], 'e')\n"
     "if not epoch then\n"
@@ -20,7 +20,8 @@ static struct realtime_script publish_history = {.text =
     "  redis.call('DEL', KEYS[2])\n"
     "  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0)\n"
     "end\n"
-    "if ARGV[6] ~= '' then redis.call('XDEL', KEYS[2], ARGV[6] .. '-0') end\n"
+    "if ARGV[6] == '*' then redis.call('DEL', KEYS[2])\n"
+    "elseif ARGV[6] ~= '' then redis.call('XDEL', KEYS[2], ARGV[6] .. '-0') end\n"
     "local offset = redis.call('HINCRBY', KEYS[1], 'o', 1)\n"
     "redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', ARGV[2])\n"
     "redis.call('EXPIRE', KEYS[2], ARGV[4])\n"
@@ -130,7 +131,8 @@ static void publish(struct redis_client *main, struct slice channel, struct slic
     snprintf(seconds, sizeof seconds, "%u", space->seconds);
     snprintf(meta, sizeof meta, "%d", META_SECONDS);
     snprintf(epoch, sizeof epoch, "%08llx", (unsigned long long)random_below(UINT32_MAX));
-    if (removed > 0) snprintf(gone, sizeof gone, "%lld", (long long)removed);
+    if (removed == REALTIME_ALL) snprintf(gone, sizeof gone, "*");
+    else if (removed > 0) snprintf(gone, sizeof gone, "%lld", (long long)removed);
     if (space->memory == REALTIME_HISTORY) {
         struct slice arguments[] = {key(one, KEY_MAX, "rt:m:", channel),
                                     key(two, KEY_MAX, "rt:h:", channel), channel, json,

@@ -23,8 +23,9 @@ void realtime_publish(struct redis_client *main, struct slice channel, struct sl
 /// As above; tells the outcome.
 void realtime_publish_then(struct redis_client *main, struct slice channel, struct slice json,
                            realtime_published_fn *done, void *context);
-/// Takes the message at `offset` out of the history and publishes `json` (which tells clients) in
-/// the same step.
+/// Takes the message at `offset`, or REALTIME_ALL, out of the history and publishes `json` (which
+/// tells clients) in the same step.
+enum { REALTIME_ALL = -1 };
 void realtime_rewrite(struct redis_client *main, struct slice channel, int64_t offset,
                       struct slice json, realtime_published_fn *done, void *context);
 

@@ -8,7 +8,7 @@ struct realtime_script {
     const char *text;
     char hash[41]; ///< filled at the first call
 };
-enum { REALTIME_SCRIPT_ARGUMENTS = 12 };
+enum { REALTIME_SCRIPT_ARGUMENTS = 16 };
 /// Like redis_call; `keys` of the arguments come first and are keys.
 void realtime_script_call(struct redis_client *client, struct realtime_script *script, size_t keys,
                           const struct slice *arguments, size_t count, redis_reply_fn *done,

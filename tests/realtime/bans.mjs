@@ -8,12 +8,13 @@ const WebSocket = require("ws");
 const SockJS = require("sockjs-client");
 const TRANSPORTS = ["websocket", "xhr-streaming", "eventsource", "xhr-polling"];
 const LIMIT = 1000;
+const LIMIT_OPEN = 8000; // sockjs-client gives up after a few round trips otherwise
 
 const service = await start();
 
 function socketOf(port, transport) {
   if (transport === "raw") return new WebSocket(`ws://127.0.0.1:${port}/realtime/websocket`);
-  return new SockJS(`http://127.0.0.1:${port}/realtime/sockjs`, null, { transports: transport });
+  return new SockJS(`http://127.0.0.1:${port}/realtime/sockjs`, null, { transports: transport, timeout: LIMIT_OPEN });
 }
 
 /** Connects with a token. `entered` resolves with the reply, `gone` with { disc, at } at the end. */

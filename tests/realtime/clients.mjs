@@ -58,7 +58,7 @@ async function byWs(port) {
 }
 
 async function bySockjs(port, transport) {
-  const socket = new SockJS(`http://127.0.0.1:${port}/realtime/sockjs`, null, { transports: transport });
+  const socket = new SockJS(`http://127.0.0.1:${port}/realtime/sockjs`, null, { transports: transport, timeout: LIMIT });
   const mine = client((text) => socket.send(text), () => socket.close());
   socket.onmessage = (event) => mine.take(event.data);
   await within(new Promise((resolve, reject) => {

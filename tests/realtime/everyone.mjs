@@ -113,7 +113,7 @@ async function byBrowser(browser, transport, account) {
   // A host of its own for each: browsers open but six connections to one.
   await page.goto(`http://${transport}.localhost:${balancer.address().port}/`);
   await page.evaluate(([name, hello]) => {
-    globalThis.socket = new globalThis.SockJS(`${location.origin}/realtime/sockjs`, null, { transports: name });
+    globalThis.socket = new globalThis.SockJS(`${location.origin}/realtime/sockjs`, null, { transports: name, timeout: 20000 });
     globalThis.socket.onopen = () => globalThis.socket.send(hello);
     globalThis.socket.onmessage = (event) => globalThis.take(event.data);
   }, [transport, mine.hello]);

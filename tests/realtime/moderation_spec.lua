@@ -35,6 +35,12 @@ describe("the chat rules", function()
     assert.same("pass", moderation.judge(message("http://help.example", "moderator")).verdict)
   end)
 
+  it("let links pass where the room does", function()
+    local linked = message("http://a.example/x")
+    linked.links = true
+    assert.same("pass", moderation.judge(linked).verdict)
+  end)
+
   it("see what the rules before them changed", function()
     assert.same("drop", moderation.judge(message("wwwwwww.spam.example")).verdict)
   end)

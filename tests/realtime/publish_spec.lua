@@ -89,6 +89,48 @@ describe("runtime.realtime", function()
     assert.is_nil(redis.call("HGET", "rt:mode:" .. name, "slow"))
   end)
 
+  it("changes the modes of a room, and tells it", function()
+    local name = channel "chat"
+    assert.same({ slow = 0, followers = false, tippers = false, links = false }, realtime.mode(name))
+    assert.same(1, (realtime.mode(name, { followers = true, slow = 7 })))
+    realtime.mode(name, { slow = 0, links = true })
+    assert.same({ slow = 0, followers = true, tippers = false, links = true }, realtime.mode(name))
+    local told = realtime.history(name).messages[2].data
+    told.at = nil
+    assert.same({ type = "mode", slow = 0, followers = true, tippers = false, links = true }, told)
+    assert.has_error(function() realtime.mode(name, { slow = -1 }) end)
+  end)
+
+  it("keeps bans, roles, followers and tippers of a room", function()
+    local name = channel "chat"
+    realtime.ban(name, 7)
+    assert.same("0", redis.call("HGET", "rt:ban:" .. name, "7"))
+    realtime.ban(name, 7, 60, "spam")
+    assert.is_true(tonumber(redis.call("HGET", "rt:ban:" .. name, "7")) > os.time() * 1000)
+    realtime.ban(name, 7, 0)
+    assert.is_nil(redis.call("HGET", "rt:ban:" .. name, "7"))
+    realtime.role(name, 7, "moderator")
+    assert.same("moderator", redis.call("HGET", "rt:role:" .. name, "7"))
+    realtime.role(name, 7)
+    assert.is_nil(redis.call("HGET", "rt:role:" .. name, "7"))
+    assert.has_error(function() realtime.role(name, 7, "king") end)
+    realtime.follow(name, 7, true)
+    assert.same(1, redis.call("SISMEMBER", "rt:follow:" .. name, "7"))
+    realtime.follow(name, 7, false)
+    assert.same(0, redis.call("SISMEMBER", "rt:follow:" .. name, "7"))
+    realtime.tipped(name, 7)
+    assert.is_true(tonumber(redis.call("ZSCORE", "rt:tip:" .. name, "7")) > os.time() * 1000 - 2000)
+  end)
+
+  it("clears a room: the history too, in the same numbering", function()
+    local name = channel "chat"
+    for n = 1, 3 do realtime.publish(name, { n = n }) end
+    assert.same(4, (realtime.clear(name)))
+    local past = realtime.history(name)
+    assert.same(1, #past.messages)
+    assert.same("clear", past.messages[1].data.type)
+  end)
+
   it("signs tokens of three parts, and wants an account", function()
     local token = realtime.token { account = 7, name = "ava", role = "viewer", caps = { "chat:*" } }
     assert.is_truthy(token:match("^[%w_-]+%.[%w_-]+%.[%w_-]+$"))

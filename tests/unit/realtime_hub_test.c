@@ -385,6 +385,62 @@ static void chat_has_limits_for_people(void **state) {
     peer_close(&loop, bob);
 }
 
+/// The account says something new in chat:x; the answer must hold `wanted`.
+static void say(struct peer *peer, const char *wanted) {
+    static unsigned number;
+    char text[128];
+    snprintf(text, sizeof text, "{\"i\":9,\"pub\":{\"c\":\"chat:x\",\"d\":{\"text\":\"%u%s\"}}}", ++number,
+             strstr(wanted, "link") ? " a.com" : "");
+    send_text(peer, text);
+    expect_text(peer, wanted);
+}
+
+static void a_room_decides_who_may_write(void **state) {
+    (void)state;
+    command("HSET rt:mode:chat:x followers 1");
+    struct peer *ava = join(&nodes[0], 7, "ava", "{}");
+    next(ava);
+    say(ava, "\"code\":\"followers\"");
+    command("SADD rt:follow:chat:x 7");
+    say(ava, "\"o\":1");
+    command("HDEL rt:mode:chat:x followers");
+    command("HSET rt:mode:chat:x tippers 1");
+    say(ava, "\"code\":\"tippers\"");
+    command("ZADD rt:tip:chat:x 1000 7"); // in 1970
+    say(ava, "\"code\":\"tippers\"");
+    command("ZADD rt:tip:chat:x 9000000000000 7");
+    say(ava, "\"o\":2");
+    struct peer *bob = join(&nodes[0], 8, "bob", "{\"chat:x\":{}}");
+    next(bob);
+    command("HSET rt:role:chat:x 8 moderator");
+    say(bob, "\"o\":3");
+    expect_text(bob, "\"role\":\"moderator\"");
+    command("HDEL rt:role:chat:x 8");
+    command("DEL rt:mode:chat:x");
+    struct peer *cy = join(&nodes[0], 9, "cy", "{}");
+    next(cy);
+    say(cy, "Links are not allowed");
+    command("HSET rt:mode:chat:x links 1");
+    send_text(cy, "{\"i\":9,\"pub\":{\"c\":\"chat:x\",\"d\":{\"text\":\"see a.com\"}}}");
+    expect_text(cy, "\"o\":4");
+    peer_close(&loop, ava);
+    peer_close(&loop, bob);
+    peer_close(&loop, cy);
+}
+
+static void who_is_banned_from_a_room_neither_writes_nor_listens(void **state) {
+    (void)state;
+    command("HSET rt:ban:chat:x 7 0 8 1000");
+    struct peer *ava = join(&nodes[0], 7, "ava", "{\"chat:x\":{}}");
+    expect_text(ava, "{\"unsub\":{\"c\":\"chat:x\",\"code\":403,\"reason\":\"banned\"}}");
+    say(ava, "\"code\":\"banned\"");
+    struct peer *bob = join(&nodes[1], 8, "bob", "{}"); // his ban is over
+    next(bob);
+    say(bob, "\"o\":1");
+    peer_close(&loop, ava);
+    peer_close(&loop, bob);
+}
+
 static struct hub_verdict verdict;
 static void judge(void *context, const struct hub_chat *chat, hub_verdict_fn *done, void *to) {
     (void)context;
@@ -543,6 +599,8 @@ int main(void) {
         TEST(tokens_from_before_a_sign_out_are_void),
         TEST(orders_end_subscriptions),
         TEST(chat_has_limits_for_people),
+        TEST(a_room_decides_who_may_write),
+        TEST(who_is_banned_from_a_room_neither_writes_nor_listens),
         TEST(the_judges_verdict_decides),
         TEST(nonsense_is_answered_or_ends_the_connection),
         TEST(redis_restarted_empty_is_healed_and_told),
