@@ -107,6 +107,7 @@ local function tell_room(req, room, values)
     type = "tip", from = from, amount = values.amount * CREDIT, text = values.message or "",
     at = os.time() * 1000,
   })
+  if ok then ok, reason = pcall(realtime.tipped, "chat:" .. room.slug, req.account.id) end
   -- The tip is booked; that the room does not hear of it is a pity, not an error.
   if not ok then log.warn("a tip was not shown", { slug = room.slug, error = tostring(reason) }) end
 end

@@ -52,6 +52,14 @@ export function startChat(slug, strings, { onPresence = () => {} } = {}) {
   }
 
   function add(message, meta = {}) {
+    if (message.type === "clear") {
+      list.replaceChildren();
+      return;
+    }
+    if (message.type === "system") {
+      note(message.text);
+      return;
+    }
     if (message.type === "remove") {
       list.querySelector(`[data-offset="${Number(message.offset)}"]`)?.remove();
       return;

@@ -112,8 +112,13 @@ static void finish(struct joining *part) {
 static void fail(struct joining *part, const char *code) {
     buffer_clear(&part->result, SIZE_MAX);
     buffer_printf(&part->result, "\"error\":\"%s\"", code);
-    if (part->subscription) channel_remove(part->subscription); // forgets us
+    struct subscription *subscription = part->subscription;
     part->subscription = NULL;
+    list_remove(&part->wait_link);
+    if (subscription) {
+        subscription->joining = NULL;
+        channel_remove(subscription);
+    }
     if (!part->done) finish(part);
 }
 
@@ -137,6 +142,7 @@ void join_forget(struct subscription *subscription) {
     subscription->joining = NULL;
     part->subscription = NULL;
     list_remove(&part->wait_link);
+    if (!part->reading && !part->done) fail(part, "gone"); // else with Redis' answer
 }
 
 // ---- the past --------------------------------------------------------------------------------

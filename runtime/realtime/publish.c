@@ -12,7 +12,8 @@
 enum { META_SECONDS = 30 * 24 * 3600, READ_MAX = 1000, DEPTH = 16 };
 
 // KEYS: meta, stream. ARGV: channel, message, length of history, seconds, an epoch in case there is
-// none, offset of a message to take out, "*" for all or "". A numbering that was lost starts in a new epoch with an empty stream.
+// none, offset of a message to take out, "*" for all or "". A numbering that was lost starts in a
+// new epoch with an empty stream.
 static struct realtime_script publish_history = {.text =
     "local epoch = redis.call('HGET', KEYS[1], 'e')\n"
     "if not epoch then\n"

@@ -390,7 +390,7 @@ static void say(struct peer *peer, const char *wanted) {
     static unsigned number;
     char text[128];
     snprintf(text, sizeof text, "{\"i\":9,\"pub\":{\"c\":\"chat:x\",\"d\":{\"text\":\"%u%s\"}}}", ++number,
-             strstr(wanted, "link") ? " a.com" : "");
+             strstr(wanted, "Links") ? " a.com" : "");
     send_text(peer, text);
     expect_text(peer, wanted);
 }
@@ -432,7 +432,10 @@ static void who_is_banned_from_a_room_neither_writes_nor_listens(void **state) {
     (void)state;
     command("HSET rt:ban:chat:x 7 0 8 1000");
     struct peer *ava = join(&nodes[0], 7, "ava", "{\"chat:x\":{}}");
-    expect_text(ava, "{\"unsub\":{\"c\":\"chat:x\",\"code\":403,\"reason\":\"banned\"}}");
+    // Redis' two answers decide which of these comes first.
+    static const char out[] = "{\"unsub\":{\"c\":\"chat:x\",\"code\":403,\"reason\":\"banned\"}}";
+    bool told = strstr(next(ava), out);
+    expect_text(ava, told ? "{\"i\":1,\"connect\"" : out);
     say(ava, "\"code\":\"banned\"");
     struct peer *bob = join(&nodes[1], 8, "bob", "{}"); // his ban is over
     next(bob);
