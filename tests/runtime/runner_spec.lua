@@ -112,6 +112,14 @@ describe("footlight test", function()
     assert.matches("spec.broken: why", output)
   end)
 
+  it("tells with a failure what was logged meanwhile", function()
+    local _, _, output = run [[
+      local log = require "runtime.log"
+      it("fails", function() log.error("spec.broken", { error = "the cause" }) error("the effect") end)]]
+    assert.matches("the effect", output)
+    assert.matches("logged meanwhile:%s+spec.broken: the cause", output)
+  end)
+
   it("fails a file that leaves a task behind", function()
     local last, _, output = run [[
       local task = require "runtime.task"

@@ -10,7 +10,7 @@ local testing = require "footlight.testing"
 local runner = {}
 
 local LIMIT_SECONDS = 30
-local SETTLE_SECONDS = 1
+local SETTLE_SECONDS = 5
 
 local function full_name(busted, element)
   local names = {}
@@ -119,6 +119,7 @@ function Run:guard_calls()
     local results = table.pack(safe(descriptor, guarded, element))
     inside.limit(nil)
     if descriptor == "it" then -- what a before_each announced held for this test
+      run.logged = unexpected_log() -- of a test that failed otherwise: it may say why
       testing.reset_clock()
       testing.is_expected(nil)
     end
@@ -147,7 +148,10 @@ function Run:subscribe()
   end)
   busted.subscribe({ "test", "end" }, function(element, _, status)
     local first = failures[1]
-    self:record(element, status, first and tostring(first.message), first and first.trace)
+    local message = first and tostring(first.message)
+    if message and self.logged then message = message .. "\nlogged meanwhile:\n" .. self.logged end
+    self.logged = nil
+    self:record(element, status, message, first and first.trace)
     return nil, true
   end)
   busted.subscribe({ "file", "start" }, function(element)
