@@ -11,6 +11,7 @@ local PAUSE_SECONDS = 5
 local SAMPLE = 50       -- wallets a round
 local LATE_SECONDS = 60 -- the ledger is never that far behind while it is well
 local SHOWN = 5
+local TXNS, WALLETS = 2000, 500 -- of the ledger, a round
 local PROVIDERS_SECONDS = 3600 -- between two looks at the books of providers
 local PROVIDERS_DAYS = 3
 
@@ -27,6 +28,8 @@ local cursor, queue = "0", {}
 local differences = {} -- account → problem
 local late = {}        -- account → { wallet, since }
 local wrong_orders = 0
+local last_txn, last_wallet = 0, 0
+local ledger_problems = {} -- nothing of the ledger is ever changed: what is wrong in it stays so
 
 local function settle(account, problem, booked, wallet)
   if problem and differences[account] ~= problem then
@@ -53,6 +56,23 @@ local function look(wallet, since)
   settle(wallet.account, problem, booked, wallet)
 end
 
+-- The ledger in itself: the next transactions and the next wallets.
+local function look_at_ledger()
+  local unbalanced, drifted
+  unbalanced, last_txn = reconciliation.unbalanced(last_txn, TXNS)
+  for _, row in ipairs(unbalanced) do
+    ledger_problems["transaction " .. row.id] = true
+    log.error("reconcile.unbalanced", { transaction = row.id, key = row.idem_key, account = row.account_id,
+      currency = row.currency, sum = row.sum })
+  end
+  drifted, last_wallet = reconciliation.drifted(last_wallet, WALLETS)
+  for _, row in ipairs(drifted) do
+    ledger_problems["wallet " .. row.wallet_id] = true
+    log.error("reconcile.drifted", { wallet = row.wallet_id, kind = row.kind, owner = row.owner_type .. ":" .. row.owner_id,
+      balance = row.balance, booked = row.booked, entry = row.version })
+  end
+end
+
 --- One round: those that were late, those that differ, and the next of the sample. Returns how many wallets
 -- and orders differ, and whether this round ended a turn through all wallets.
 function job.step(sample)
@@ -77,7 +97,9 @@ function job.step(sample)
     end
   end
   wrong_orders = #orders
+  look_at_ledger()
   local count = wrong_orders
+  for _ in pairs(ledger_problems) do count = count + 1 end
   for _ in pairs(differences) do count = count + 1 end
   differing:set(count)
   return count, cursor == "0" and #queue == 0

@@ -42,6 +42,34 @@ function reconciliation.orders(count)
     ORDER BY o.id LIMIT ?]], count)
 end
 
+--- Transactions behind `after` whose legs do not sum to zero, of the next `count`; and the last that was
+-- looked at.
+function reconciliation.unbalanced(after, count, tx)
+  local next_ones = "(SELECT id, idem_key, account_id FROM ledger_txns WHERE id > ? ORDER BY id LIMIT ?) AS t"
+  local last = (tx or db).one("SELECT CAST(COALESCE(MAX(t.id), ?) AS SIGNED) AS id FROM " .. next_ones, after, after, count).id
+  return (tx or db).rows([[
+    SELECT t.id, t.idem_key, t.account_id, w.currency, CAST(SUM(e.amount) AS SIGNED) AS sum
+    FROM ]] .. next_ones .. [[ JOIN ledger_entries e ON e.txn_id = t.id JOIN wallets w ON w.id = e.wallet_id
+    GROUP BY t.id, t.idem_key, t.account_id, w.currency HAVING SUM(e.amount) <> 0]], after, count), last
+end
+
+--- Ledger wallets behind `after` whose balance is not the one after their last entry, of the next `count`; and
+-- the last that was looked at, 0 at the end.
+function reconciliation.drifted(after, count, tx)
+  local rows = (tx or db).rows([[
+    SELECT b.wallet_id, w.owner_type, w.owner_id, w.kind, w.currency, b.balance, b.version,
+      COALESCE(e.balance_after, 0) AS booked,
+      EXISTS (SELECT 1 FROM ledger_entries n WHERE n.wallet_id = b.wallet_id AND n.seq = b.version + 1) AS more
+    FROM wallet_balances b JOIN wallets w ON w.id = b.wallet_id
+    LEFT JOIN ledger_entries e ON e.wallet_id = b.wallet_id AND e.seq = b.version
+    WHERE b.wallet_id > ? ORDER BY b.wallet_id LIMIT ?]], after, count)
+  local found = {}
+  for _, row in ipairs(rows) do
+    if row.balance ~= row.booked or row.more == 1 then found[#found + 1] = row end
+  end
+  return found, #rows == count and rows[#rows].wallet_id or 0
+end
+
 local payment_columns = [[
   SELECT o.public_id, o.account_id, o.state, o.price_minor, o.currency, o.payment_ref, o.paid_at,
     (SELECT CAST(COALESCE(SUM(r.amount_minor), 0) AS SIGNED) FROM refunds r

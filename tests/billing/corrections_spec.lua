@@ -248,6 +248,27 @@ describe("the ledger's corrections", function()
     assert.equal(before, compare_all())
   end)
 
+  it("finds transactions that do not sum to zero and balances that their entries do not give", function()
+    local before = db.one("SELECT CAST(COALESCE(MAX(id), 0) AS SIGNED) AS id FROM ledger_txns").id
+    local found
+    pcall(db.transaction, function(tx)
+      local _, txn = tx.exec("INSERT INTO ledger_txns (idem_key, type, occurred_at) VALUES (?, 'tip', UTC_TIMESTAMP(6))",
+        op "lopsided")
+      tx.exec([[
+        INSERT INTO ledger_entries (txn_id, wallet_id, seq, amount, balance_after)
+        SELECT ?, b.wallet_id, b.version + 1, 5, b.balance + 5 FROM wallet_balances b JOIN wallets w ON w.id = b.wallet_id
+        WHERE w.kind = 'adjustments']], txn)
+      local unbalanced, last = reconciliation.unbalanced(before, 100, tx)
+      local drifted, after = reconciliation.drifted(0, 100000, tx)
+      found = { unbalanced = unbalanced, last = last == txn, drifted = drifted, after = after }
+      error "nothing of this is kept"
+    end)
+    assert.same({ 1, "CRD", 5, true }, { #found.unbalanced, found.unbalanced[1].currency, found.unbalanced[1].sum, found.last })
+    assert.same({ 1, "adjustments", 0 }, { #found.drifted, found.drifted[1].kind, found.after })
+    assert.same({ {}, before }, { reconciliation.unbalanced(before, 100) })
+    assert.same({}, (reconciliation.drifted(0, 100000)))
+  end)
+
   it("counts no shard as behind after a rebuild", function()
     billing.credit { op = op "buy", account = viewer, amount = 5, type = "purchase" }
     flush()
