@@ -50,7 +50,7 @@ return {
   services = {
     web = { count = 1 },
     realtime = { count = 1 },
-    hooks = { count = 1 }, -- more than one only on different hosts: each controls one nginx
+    hooks = { count = 1 }, -- one for all hosts: it alone knows what is live and where
     media = { count = 1 },
     jobs = { count = 1 },
   },
@@ -82,6 +82,8 @@ return {
     address = "127.0.0.1:" .. rtmp_port,
     control = "http://" .. loopback(8) .. "/control",
     stat = "http://" .. loopback(8) .. "/stat",
+    -- Further hosts with an nginx-rtmp (docs/streaming.md, "Several hosts"); IP addresses, no names:
+    -- hosts = { b = { address = "192.0.2.2:1935", control = "http://192.0.2.2:8088/control", stat = "http://192.0.2.2:8088/stat" } },
   },
 
   media = {

@@ -79,6 +79,10 @@ const struct config_key config_schema[] = {
     URL("rtmp.control"),
     URL("rtmp.stat"),
     TEXT("rtmp.boot"),
+    ADDRESS("rtmp.hosts.*.address"), // further hosts with an nginx-rtmp (docs/streaming.md)
+    URL("rtmp.hosts.*.control"),
+    URL("rtmp.hosts.*.stat"),
+    TEXT("rtmp.host"), // the name of the host that this machine's media service is at
 
     PATH("media.hls"),
     PATH("media.keys"),

@@ -282,13 +282,19 @@ static void on_part(void *context, const redisReply *reply, const char *error) {
             admission->show = (uint64_t)reply_integer(reply->element[3]);
             admission->session->show_at = reply_integer(reply->element[4]);
             break;
-        case PART_LIVE:
+        case PART_LIVE: {
             // Not while it starts or in the grace: nginx would answer that there is no stream, and
             // a meter would have counted a second. Our own pull may be a moment ahead of /stat.
-            admission->live = slice_equal(reply_text(reply), SLICE("live")) ||
-                              (admission->session->ours &&
-                               slice_equal(reply_text(reply), SLICE("starting")));
+            if (!reply_array(reply, error, 2)) break;
+            struct slice state = reply_text(reply->element[0]);
+            struct slice host = reply_text(reply->element[1]);
+            admission->live = slice_equal(state, SLICE("live")) ||
+                              (admission->session->ours && slice_equal(state, SLICE("starting")));
+            struct streaming *streaming = admission->session->streaming;
+            admission->session->away =
+                host.size > 0 && !slice_equal(host, slice_of(streaming->options.host));
             break;
+        }
         case PART_ACCOUNT: {
             // An account that is not there (a projection lost or late) does not bar: whoever signed
             // the ticket had looked, and a ban that comes later is an order of its own.
@@ -320,7 +326,7 @@ void admission_ask(struct session *session,
     }
     redis_format(redis, on_part, &admission->parts[PART_MODEL],
                  "HMGET p:model:%s id state rate show show_at", session->slug);
-    redis_format(redis, on_part, &admission->parts[PART_LIVE], "HGET live:%s state",
+    redis_format(redis, on_part, &admission->parts[PART_LIVE], "HMGET live:%s state host",
                  session->slug);
     redis_format(redis, on_part, &admission->parts[PART_ACCOUNT], "HGET p:account:%lld state",
                  (long long)session->account);

@@ -10,7 +10,7 @@
 enum { KEEP_SECONDS = 172800, AGAIN_MS = 250 };
 
 static const char kinds[] = {
-    [SESSION_PUBLISHER] = 'p', [SESSION_RELAY] = 'r', [SESSION_PLAYER] = 'v'};
+    [SESSION_PUBLISHER] = 'p', [SESSION_RELAY] = 'r', [SESSION_PULL] = 'u', [SESSION_PLAYER] = 'v'};
 
 void adopt_save(struct session *session) {
     struct redis_client *redis = session->streaming->options.redis;
@@ -35,6 +35,8 @@ struct adoption {
     struct streaming *streaming; ///< held
     void (*done)(struct streaming *streaming);
     unsigned waiting;
+    bool began;  ///< the boot words are known
+    size_t host; ///< whose sessions are asked for next
     struct adopted_show {
         struct adoption *adoption;
         struct slice slug;
@@ -43,7 +45,8 @@ struct adoption {
     struct timer again;
 };
 
-static void take_session(struct streaming *streaming, struct slice client, struct slice value) {
+static void take_session(struct media_host *host, struct slice client, struct slice value) {
+    struct streaming *streaming = host->streaming;
     struct slice word[9], show, rest = value;
     char id[SESSION_ID_SIZE];
     uint64_t number;
@@ -54,10 +57,11 @@ static void take_session(struct streaming *streaming, struct slice client, struc
         word[8].size > TICKET_NONCE_TEXT) {
         return;
     }
-    snprintf(id, sizeof id, "%s:%llu", streaming->boot, (unsigned long long)number);
+    snprintf(id, sizeof id, "%s:%llu", host->boot, (unsigned long long)number);
     if (session_find(streaming, slice_of(id))) return;
     enum session_kind kind = word[0].data[0] == 'p'   ? SESSION_PUBLISHER
                              : word[0].data[0] == 'r' ? SESSION_RELAY
+                             : word[0].data[0] == 'u' ? SESSION_PULL
                                                       : SESSION_PLAYER;
     int64_t started = 0, limit = 0, policy = 0;
     uint64_t show_id = 0; // not there: written by a release that had none
@@ -147,23 +151,52 @@ static void on_sessions(void *context, const redisReply *reply, const char *erro
     if (streaming->closing) {
         free_adoption(adoption);
     } else if (error || reply->type != REDIS_REPLY_ARRAY) {
+        loop_timer_start(streaming->loop, &adoption->again, AGAIN_MS);
+    } else {
+        for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+            take_session(&streaming->hosts[adoption->host], reply_text(reply->element[i]),
+                         reply_text(reply->element[i + 1]));
+        }
+        adoption->host++;
+        ask(adoption);
+    }
+}
+
+/// The boot words of the other hosts, as they were heard last.
+static void on_boots(void *context, const redisReply *reply, const char *error) {
+    struct adoption *adoption = context;
+    struct streaming *streaming = adoption->streaming;
+    adoption->waiting = 0;
+    if (streaming->closing) {
+        free_adoption(adoption);
+    } else if (error || reply->type != REDIS_REPLY_ARRAY) {
         // Without Redis nothing can be decided; the hooks wait meanwhile (hooks.c).
         loop_timer_start(streaming->loop, &adoption->again, AGAIN_MS);
     } else {
         for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-            take_session(streaming, reply_text(reply->element[i]), reply_text(reply->element[i + 1]));
+            struct slice boot = reply_text(reply->element[i + 1]);
+            struct media_host *host = host_of_boot(streaming, boot);
+            if (!host || !host->name[0] || boot.size >= sizeof host->boot) continue;
+            snprintf(host->boot, sizeof host->boot, "%.*s", SLICE_FORMAT(boot));
         }
-        adoption->waiting = 1;
-        redis_format(streaming->options.redis, on_live, adoption, "SMEMBERS live");
+        adoption->began = true;
+        ask(adoption);
     }
 }
 
 static void on_again(struct timer *timer) { ask(container_of(timer, struct adoption, again)); }
 
 static void ask(struct adoption *adoption) {
+    struct streaming *streaming = adoption->streaming;
     adoption->waiting = 1;
-    redis_format(adoption->streaming->options.redis, on_sessions, adoption, "HGETALL hooks:s:%s",
-                 adoption->streaming->boot);
+    if (!adoption->began) {
+        redis_format(streaming->options.redis, on_boots, adoption, "HGETALL hooks:boots");
+    } else if (adoption->host < streaming->host_count) {
+        redis_format(streaming->options.redis, on_sessions, adoption, "HGETALL hooks:s:%s",
+                     streaming->hosts[adoption->host].boot);
+    } else {
+        redis_format(streaming->options.redis, on_live, adoption, "SMEMBERS live");
+    }
 }
 
 void adopt_all(struct streaming *streaming, void (*done)(struct streaming *streaming)) {

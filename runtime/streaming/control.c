@@ -140,8 +140,8 @@ static void on_dropped(struct streaming *streaming, int status, struct slice bod
     session_release(session);
 }
 
-void control_drop_url(struct streaming *streaming, uint64_t client, char out[256]) {
-    snprintf(out, 256, "%s/drop/client?clientid=%llu", streaming->options.control_url,
+void control_drop_url(const struct media_host *host, uint64_t client, char out[256]) {
+    snprintf(out, 256, "%s/drop/client?clientid=%llu", host->control_url,
              (unsigned long long)client);
 }
 
@@ -149,9 +149,9 @@ void control_drop(struct session *session) {
     struct streaming *streaming = session->streaming;
     char url[256];
     // The numbers of another boot belong to other clients by now.
-    if (strcmp(session->boot, streaming->boot) != 0) return;
+    if (!session->host || strcmp(session->boot, session->host->boot) != 0) return;
     session->drops++;
-    control_drop_url(streaming, session->client, url);
+    control_drop_url(session->host, session->client, url);
     session_hold(session);
     control_get(streaming, url, on_dropped, session);
 }

@@ -13,7 +13,7 @@
 static bool meant(const struct session *session, const struct order *order) {
     struct slice verb = slice_of(order->verb);
     bool publisher = session->kind == SESSION_PUBLISHER;
-    if (session->ours || session->kind == SESSION_RELAY) return false;
+    if (session->ours || session->kind == SESSION_RELAY || session->kind == SESSION_PULL) return false;
     if (slice_equal(verb, SLICE("cut"))) return strcmp(session->id, order->sid) == 0;
     if (slice_equal(verb, SLICE("revoke"))) {
         return order->nonce[0] && strcmp(session->ticket.nonce, order->nonce) == 0;
@@ -42,7 +42,8 @@ void streaming_order(struct streaming *streaming, struct slice json) {
         return;
     }
     if (strcmp(order.verb, "warm") == 0) {
-        if (streaming->options.service == STREAMING_MEDIA) relay_warm(streaming, order.slug);
+        bool here = strcmp(order.host, streaming->options.host) == 0;
+        if (streaming->options.service == STREAMING_MEDIA && here) relay_warm(streaming, order.slug);
         return;
     }
     unsigned count = 0;

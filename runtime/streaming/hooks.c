@@ -12,7 +12,7 @@
 // `play B` on a connection that plays A would be billed as B and show A, and `publish` beside `play`
 // would turn the player's updates into a publisher's, which nobody bills.
 
-enum { HOLD_MS = 5000 };
+enum { HOLD_MS = 5000, PULL_SECONDS = 30 };
 
 struct waiting {
     struct list link;
@@ -35,9 +35,33 @@ static void on_gone(struct http_request *request) {
     if (session) session->gone = true;
 }
 
+/// The stream is at another host: nginx pulls it from there, under a ticket of ours.
+static bool send_to(struct session *session, const struct media_host *host) {
+    struct streaming *streaming = session->streaming;
+    struct http_request *request = session->request;
+    struct ticket ticket = {.policy = TICKET_INTERNAL, .expires = clock_wall_s() + PULL_SECONDS};
+    struct buffer place = {0};
+    snprintf(ticket.slug, sizeof ticket.slug, "%s", session->slug);
+    buffer_printf(&place, "rtmp://%s/live/%s?t=", host->address, session->slug);
+    bool made = ticket_make(&place, &ticket, streaming->options.ticket_key);
+    if (made && request) {
+        session->request = NULL;
+        request->data = NULL;
+        http_response_header(request, SLICE("Location"), buffer_slice(&place));
+        http_respond_status(request, 302);
+    }
+    buffer_free(&place);
+    return made;
+}
+
 static void on_player(struct session *session, int status, const char *reason) {
     if (status != 200) {
         if (status != 0) session_refuse(session, status, reason);
+        return;
+    }
+    struct show *show = show_find(session->streaming, slice_of(session->slug));
+    if (show && show->host != session->host && !send_to(session, show->host)) {
+        session_refuse(session, 503, "the stream's host cannot be named");
         return;
     }
     session_opened(session);
@@ -60,8 +84,13 @@ static void begin(struct streaming *streaming, struct http_request *request, con
     bool play = hook->call == HOOK_PLAY;
     bool relay = !play && slice_equal(hook->app, SLICE("live"));
     bool publish = !play && slice_equal(hook->app, SLICE("publish"));
-    struct session *session = session_new(
-        streaming, play ? SESSION_PLAYER : relay ? SESSION_RELAY : SESSION_PUBLISHER, key);
+    bool pull = !play && hook->app.size == 0; // what nginx does by itself has no application
+    struct session *session = session_new(streaming,
+                                          play    ? SESSION_PLAYER
+                                          : relay ? SESSION_RELAY
+                                          : pull  ? SESSION_PULL
+                                                  : SESSION_PUBLISHER,
+                                          key);
     session->request = request;
     request->data = session;
     http_request_on_gone(request, on_gone);
@@ -76,7 +105,7 @@ static void begin(struct streaming *streaming, struct http_request *request, con
         }
         return;
     }
-    if ((!play && !relay) || (play && !slice_equal(hook->app, SLICE("live")))) {
+    if ((!play && !relay && !pull) || (play && !slice_equal(hook->app, SLICE("live")))) {
         session_refuse(session, 403, "no such application");
         return;
     }
@@ -89,6 +118,10 @@ static void begin(struct streaming *streaming, struct http_request *request, con
         relay_ask(session);
         return;
     }
+    if (pull) {
+        pull_ask(session, hook);
+        return;
+    }
     const char *wrong = ticket_read(&session->ticket, hook->ticket, streaming->options.ticket_key,
                                     clock_wall_s());
     if (wrong) {
@@ -96,7 +129,7 @@ static void begin(struct streaming *streaming, struct http_request *request, con
     } else if (strcmp(session->ticket.slug, session->slug) != 0) {
         session_refuse(session, 403, "the ticket is for another stream");
     } else if (session->ticket.policy == TICKET_INTERNAL &&
-               strcmp(session->address, "127.0.0.1") != 0) {
+               !host_is_ours(streaming, session->address)) {
         session_refuse(session, 403, "an internal ticket from outside");
     } else {
         session->ours = session->ticket.policy == TICKET_INTERNAL;
@@ -107,18 +140,16 @@ static void begin(struct streaming *streaming, struct http_request *request, con
 
 /// nginx's own push, seen from the sending side: a client without an application, whose address is
 /// where it pushes to. It lives as long as the stream.
-static bool push_is_ours(struct streaming *streaming, const struct hook_request *hook) {
-    struct slice prefix = slice_of(streaming->options.rtmp_address);
-    if (!slice_starts(hook->addr, prefix)) return false;
-    struct slice rest = slice_sub(hook->addr, prefix.size, hook->addr.size);
-    if (!slice_starts(rest, SLICE("/live/"))) return false;
-    struct show *show = show_find(streaming, slice_sub(rest, 6, rest.size));
-    return show && show->publisher[0];
+static bool push_is_ours(struct streaming *streaming, const char *id,
+                         const struct hook_request *hook) {
+    const struct media_host *host = host_of_id(streaming, slice_of(id));
+    struct show *show = show_find(streaming, host_target(host, hook->addr));
+    return show && show->host == host && show->publisher[0];
 }
 
 static int update(struct streaming *streaming, const char *id, const struct hook_request *hook) {
     if (hook->call == HOOK_UPDATE_PLAY && hook->app.size == 0) {
-        return push_is_ours(streaming, hook) ? 200 : 403;
+        return push_is_ours(streaming, id, hook) ? 200 : 403;
     }
     struct session *session = session_find(streaming, slice_of(id));
     if (!session) {
@@ -175,18 +206,10 @@ static void ended(struct streaming *streaming, const char *id) {
     if (!session) return;
     // A callback may be late. If its worker has stopped showing it, it was gone by then.
     int64_t end_ms = 0;
-    if (session->missing > 0 && session->worker == streaming->stat_worker) {
+    if (session->missing > 0 && session->worker == session->host->stat_worker) {
         end_ms = clock_wall_ms() - (int64_t)(loop_now(streaming->loop) - session->seen);
     }
     session_ended(session, end_ms, "left");
-}
-
-/// A connection begins: the nginx that says so is the one that runs. After a restart of nginx its
-/// word is new, and the control interface knows the new numbers only.
-static void note_boot(struct streaming *streaming, const char *boot) {
-    if (strcmp(boot, streaming->boot) == 0) return;
-    log_warn("streaming.nginx", LOG_TEXT("before", streaming->boot), LOG_TEXT("now", boot));
-    snprintf(streaming->boot, sizeof streaming->boot, "%s", boot);
 }
 
 static void handle(struct streaming *streaming, struct http_request *request, const char *boot,
@@ -195,7 +218,9 @@ static void handle(struct streaming *streaming, struct http_request *request, co
     snprintf(id, sizeof id, "%s:%llu", boot, (unsigned long long)hook->client);
     switch (hook->call) {
     case HOOK_CONNECT:
-        note_boot(streaming, boot);
+        // A connection begins: the nginx that says so is the one that runs. After a restart of nginx
+        // its word is new, and the control interface knows the new numbers only.
+        host_boots(host_of_boot(streaming, slice_of(boot)), boot);
         reply(request, slice_equal(hook->app, SLICE("live")) ||
                                slice_equal(hook->app, SLICE("publish"))
                            ? 200
@@ -244,11 +269,11 @@ static bool read_path(struct streaming *streaming, struct slice path,
     }
     for (size_t i = 0; i < part[3].size; i++) {
         char c = part[3].data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) return false;
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.')) return false;
     }
     memcpy(boot, part[3].data, part[3].size);
     boot[part[3].size] = '\0';
-    return true;
+    return host_of_boot(streaming, part[3]) != NULL;
 }
 
 static void on_body(struct http_request *request, struct slice body, int error) {

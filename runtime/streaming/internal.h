@@ -20,9 +20,25 @@ enum {
     USED_SECONDS = 90000,     ///< a used ticket is remembered for longer than any session
 };
 
+/// A host with an nginx-rtmp. Its boot word, and so each of its sessions' ids, begins with its name
+/// and a dot; the host of rtmp.address has no name there.
+struct media_host {
+    struct streaming *streaming;
+    char name[STREAMING_HOST_NAME_SIZE];
+    const char *address, *control_url, *stat_url; ///< as in the options
+    char boot[STREAMING_BOOT_SIZE]; ///< of the nginx that runs there; "" as long as none was heard of
+    bool stat_running;
+    uint64_t stat_round, stat_worker; ///< … and the worker that answered last
+    uint64_t stat_due, stat_asked; ///< loop times: of the next page, and of the one under way
+    bool stat_late;                ///< this process stood still meanwhile
+    struct list samples;           ///< who waits for the next page of /stat
+    struct timer stat_timer;
+};
+
 enum session_kind {
     SESSION_PUBLISHER, ///< a model's encoder, in application publish
     SESSION_RELAY,     ///< nginx's own push of it into application live
+    SESSION_PULL,      ///< nginx's pull of a stream from the host that it is sent to
     SESSION_PLAYER,    ///< an RTMP player
     SESSION_WEB,       ///< a web viewer
 };
@@ -41,6 +57,7 @@ struct session {
     char reason[64];
     char slug[SLUG_LIMIT + 1];
     char boot[STREAMING_BOOT_SIZE];
+    struct media_host *host; ///< NULL for a web viewer
     char address[SOCKET_ADDRESS_SIZE];
     uint64_t client;
     int64_t model, account; ///< of the stream; who watches or broadcasts
@@ -58,6 +75,7 @@ struct session {
     unsigned holds;         ///< work in flight that will look at it again
     bool dead;              ///< free it at the last release
     bool resume;            ///< its ticket is past its time: it may go on, not begin
+    bool away;              ///< web viewer: the stream's publisher is at another host
     bool once;              ///< publisher: came by a one-time name, from a browser
     char key[65];           ///< publisher: SHA-256 of its stream key, "" when adopted
     struct ticket ticket;
@@ -80,6 +98,7 @@ struct show {
     struct streaming *streaming;
     char slug[SLUG_LIMIT + 1];
     int64_t model;
+    struct media_host *host; ///< where its publisher is, or was last
     enum show_state state;
     int64_t since_ms; ///< of the state
     int64_t began_ms; ///< of the broadcast: the first picture
@@ -97,7 +116,8 @@ struct streaming {
     struct loop *loop;
     struct streaming_options options;
     struct streaming_policy policy;
-    char boot[STREAMING_BOOT_SIZE];
+    struct media_host hosts[1 + STREAMING_HOSTS];
+    size_t host_count;
     struct hash sessions; ///< id → session
     struct list list;     ///< all of them
     struct hash shows;    ///< slug → show (hooks)
@@ -110,12 +130,6 @@ struct streaming {
     struct adoption *adoption; ///< under way
     struct arena texts;   ///< of the options
     struct metric *gauge;
-    bool stat_running;
-    uint64_t stat_round, stat_worker; ///< … and the worker that answered last
-    uint64_t stat_due, stat_asked; ///< loop times: of the next page, and of the one under way
-    bool stat_late;                ///< this process stood still meanwhile
-    struct list samples;  ///< who waits for the next page of /stat
-    struct timer stat_timer;
     struct timer visibility; ///< the next look at shows
     struct list calls;    ///< control requests under way
     struct list ingests;  ///< broadcasts from browsers (media)
@@ -130,6 +144,19 @@ struct streaming {
 /// Work in flight holds the struct; the last release after streaming_free frees it.
 void streaming_hold(struct streaming *streaming);
 void streaming_release(struct streaming *streaming);
+
+// hosts.c
+void hosts_init(struct streaming *streaming);
+/// By the name before the dot; NULL: there is none of that name.
+struct media_host *host_of_boot(struct streaming *streaming, struct slice boot);
+struct media_host *host_of_id(struct streaming *streaming, struct slice id); ///< of a session
+const char *host_name(const struct media_host *host);                        ///< "main" for the first
+/// Whether an address without a port is this machine's or another host's.
+bool host_is_ours(const struct streaming *streaming, const char *address);
+/// "<a host's address>/live/<slug>", behind which a ticket may follow: the slug. Otherwise empty.
+struct slice host_target(const struct media_host *host, struct slice address);
+/// nginx was started anew there, or is heard for the first time.
+void host_boots(struct media_host *host, const char *boot);
 
 // session.c
 void session_hold(struct session *session);
@@ -183,6 +210,7 @@ void publisher_ask(struct session *session, const struct hook_request *hook);
 void publisher_abandon(struct session *session);
 void publisher_key(char out[65], struct slice key); ///< its SHA-256 in hex
 void relay_ask(struct session *session);
+void pull_ask(struct session *session, const struct hook_request *hook);
 /// Keeps the lock; calls session_cut if another has taken it.
 void publisher_refresh(struct session *session);
 void publisher_unlock(struct session *session);
@@ -216,16 +244,16 @@ void control_get(struct streaming *streaming, const char *url,
                  void *context);
 void control_drop(struct session *session);
 /// The address that drops a client; for who must know when that is done.
-void control_drop_url(struct streaming *streaming, uint64_t client, char out[256]);
+void control_drop_url(const struct media_host *host, uint64_t client, char out[256]);
 void control_free(struct streaming *streaming);
 
 // sweep.c
 void sweep_start(struct streaming *streaming);
 void sweep_free(struct streaming *streaming);
-void sweep_soon(struct streaming *streaming); ///< a stream is starting: look often
-/// Asks /stat once for one client. timestamp is its media time; found false: nginx does not know it
-/// (or did not answer: answered is false then).
-void sweep_sample(struct session *asker, uint64_t client,
+void sweep_soon(struct media_host *host); ///< a stream is starting: look often
+/// Asks a host's /stat once for one client. timestamp is its media time; found false: nginx does not
+/// know it (or did not answer: answered is false then).
+void sweep_sample(struct session *asker, struct media_host *host, uint64_t client,
                   void (*done)(struct session *asker, bool answered, bool found,
                                uint64_t timestamp));
 

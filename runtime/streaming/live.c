@@ -26,11 +26,13 @@ static void write_state(struct show *show) {
     struct slice publisher = slice_of(show->publisher);
     size_t colon = slice_find(publisher, ':', 0);
     struct slice client = slice_sub(publisher, colon + 1, publisher.size);
+    struct slice boot = slice_sub(publisher, 0, colon);
     redis_format(redis, NULL, NULL,
-                 "HSET live:%s state %s since %lld boot %s client %b model %lld broadcast %s started %d "
-                 "began %lld",
+                 "HSET live:%s state %s since %lld host %s boot %b client %b model %lld broadcast %s "
+                 "started %d began %lld",
                  show->slug, state_names[show->state], (long long)show->since_ms,
-                 show->streaming->boot, client.data ? client.data : "", client.size,
+                 host_name(show->host), boot.data, boot.size, client.data ? client.data : "",
+                 client.size,
                  (long long)show->model, show->broadcast, show->started ? 1 : 0, (long long)show->began_ms);
     redis_format(redis, NULL, NULL, "SADD live %s", show->slug);
 }
@@ -94,6 +96,7 @@ void show_relay(struct show *show, const char *id) {
 static struct show *new_show(struct streaming *streaming, struct slice slug) {
     struct show *show = memory_zero(1, sizeof *show);
     show->streaming = streaming;
+    show->host = &streaming->hosts[0];
     memcpy(show->slug, slug.data, slug.size);
     timer_init(&show->timer, on_grace_over);
     timer_init(&show->push, on_push_missing);
@@ -112,6 +115,7 @@ void show_starting(struct session *publisher) {
     }
     loop_timer_stop(streaming->loop, &show->timer);
     show->model = publisher->model;
+    show->host = publisher->host;
     snprintf(show->publisher, sizeof show->publisher, "%s", publisher->id);
     // A push that is still there belongs to a publisher that was taken over.
     struct session *old = session_find(streaming, slice_of(show->relay));
@@ -121,7 +125,7 @@ void show_starting(struct session *publisher) {
     set_state(show, SHOW_STARTING);
     write_state(show);
     announce(show, state_names[SHOW_STARTING]);
-    sweep_soon(streaming);
+    sweep_soon(show->host);
 }
 
 void show_first_picture(struct show *show) {
@@ -135,12 +139,26 @@ void show_first_picture(struct show *show) {
     write_state(show);
     announce(show, state_names[SHOW_LIVE]);
     // The first viewer, too, begins with a whole run of frames.
-    redis_format(show->streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s",
-                 "{\"do\":\"warm\",\"slug\":\"", show->slug, "\"}");
+    redis_format(show->streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s%s%s",
+                 "{\"do\":\"warm\",\"slug\":\"", show->slug, "\",\"host\":\"",
+                 host_name(show->host), "\"}");
+}
+
+/// With several hosts nginx lets players wait for a stream (it could not pull otherwise), so those who
+/// are left behind are dropped here.
+static void drop_players(struct show *show) {
+    struct streaming *streaming = show->streaming;
+    if (streaming->host_count == 1) return;
+    list_each(&streaming->list, node) {
+        struct session *session = container_of(node, struct session, link);
+        bool theirs = session->kind == SESSION_PLAYER || session->kind == SESSION_PULL;
+        if (theirs && strcmp(session->slug, show->slug) == 0) session_cut(session, "ended");
+    }
 }
 
 void show_publisher_gone(struct show *show, const char *reason) {
     show->publisher[0] = '\0';
+    drop_players(show);
     // nginx closes its players by itself; ours are told, so that nobody pays for a dead picture.
     redis_format(show->streaming->options.redis, NULL, NULL, "PUBLISH ctl:media %s%s%s",
                  "{\"do\":\"end\",\"reason\":\"ended\",\"slug\":\"", show->slug, "\"}");
@@ -174,11 +192,12 @@ void show_restore(struct streaming *streaming, const struct show_record *record)
     struct session *publisher = session_find(streaming, slice_of(id));
     if (publisher && publisher->kind == SESSION_PUBLISHER) {
         snprintf(show->publisher, sizeof show->publisher, "%s", id);
+        show->host = publisher->host;
         // No announcement: for everybody else nothing has happened.
         show->state = slice_equal(record->state, SLICE("live")) ? SHOW_LIVE : SHOW_STARTING;
         if (show->state == SHOW_STARTING) {
             streaming->starting++;
-            sweep_soon(streaming);
+            sweep_soon(show->host);
         }
         list_each(&streaming->list, node) {
             struct session *session = container_of(node, struct session, link);

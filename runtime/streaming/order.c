@@ -60,7 +60,8 @@ static bool read_member(struct cursor *c, struct order *order) {
     } texts[] = {
         {"do", order->verb, sizeof order->verb},       {"sid", order->sid, sizeof order->sid},
         {"slug", order->slug, sizeof order->slug},     {"nonce", order->nonce, sizeof order->nonce},
-        {"who", order->who, sizeof order->who},        {"reason", order->reason, sizeof order->reason},
+        {"who", order->who, sizeof order->who},        {"host", order->host, sizeof order->host},
+        {"reason", order->reason, sizeof order->reason},
     };
     if (c->at < c->end && *c->at == '"') {
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

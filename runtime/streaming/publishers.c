@@ -69,7 +69,7 @@ static void finish(struct publish *publish, int status, const char *reason) {
         struct http_request *request = session->request;
         session->request = NULL;
         request->data = NULL;
-        snprintf(location, sizeof location, "rtmp://%s/live/%s", streaming->options.rtmp_address,
+        snprintf(location, sizeof location, "rtmp://%s/live/%s", session->host->address,
                  session->slug);
         http_response_header(request, SLICE("Location"), slice_of(location));
         http_respond_status(request, 302);
@@ -112,7 +112,8 @@ static void take_over(struct publish *publish) {
         finish(publish, 503, "ending");
         return;
     }
-    bool drop = slice_equal(slice_sub(holder, 0, colon), slice_of(streaming->boot)) &&
+    const struct media_host *host = host_of_id(streaming, holder);
+    bool drop = host && slice_equal(slice_sub(holder, 0, colon), slice_of(host->boot)) &&
                 slice_to_u64(slice_sub(holder, colon + 1, holder.size), &client) &&
                 !(old && old->state == SESSION_ENDED);
     if (old && old != session && old->state == SESSION_OPEN) {
@@ -122,7 +123,7 @@ static void take_over(struct publish *publish) {
     }
     if (drop) {
         char url[256];
-        control_drop_url(streaming, client, url);
+        control_drop_url(host, client, url);
         control_get(streaming, url, on_old_dropped, publish);
     } else {
         take_lock(publish);
@@ -144,7 +145,8 @@ static void on_sample_timer(struct timer *timer) {
     uint64_t client = 0;
     struct slice holder = slice_of(publish->holder);
     slice_to_u64(slice_sub(holder, slice_find(holder, ':', 0) + 1, holder.size), &client);
-    sweep_sample(publish->session, client, on_second_sample);
+    struct media_host *host = host_of_id(publish->session->streaming, holder);
+    sweep_sample(publish->session, host, client, on_second_sample);
 }
 
 static void on_first_sample(struct session *session, bool answered, bool found,
@@ -171,15 +173,18 @@ static void on_conflict(struct publish *publish) {
     struct slice holder = slice_of(publish->holder);
     uint64_t client = 0;
     size_t colon = slice_find(holder, ':', 0);
-    bool same_boot = slice_equal(slice_sub(holder, 0, colon), slice_of(session->boot));
-    if (!same_boot || !slice_to_u64(slice_sub(holder, colon + 1, holder.size), &client) ||
+    // Of this nginx, or of the one that runs at the holder's host.
+    struct media_host *host = host_of_id(session->streaming, holder);
+    struct slice boot = slice_sub(holder, 0, colon);
+    bool runs = host && slice_equal(boot, slice_of(host == session->host ? session->boot : host->boot));
+    if (!runs || !slice_to_u64(slice_sub(holder, colon + 1, holder.size), &client) ||
         (old && (old->cut || old->state == SESSION_ENDED))) {
         take_over(publish);
     } else if (old && (old->state == SESSION_DECIDING ||
                        loop_now(session->streaming->loop) - old->opened < FRESH_MS)) {
         finish(publish, 403, "the model is already live"); // nginx may not list it yet
     } else {
-        sweep_sample(session, client, on_first_sample);
+        sweep_sample(session, host, client, on_first_sample);
     }
 }
 
@@ -309,7 +314,7 @@ void relay_ask(struct session *session) {
     struct session *old = show ? session_find(session->streaming, slice_of(show->relay)) : NULL;
     // nginx pushes from itself. Another process of this host could come first, but only within the
     // moment between our redirect and nginx's connection, and it would have to know the slug.
-    if (!show || !show->publisher[0]) {
+    if (!show || !show->publisher[0] || show->host != session->host) {
         session_refuse(session, 403, "no publisher of this name");
     } else if (old && old->state == SESSION_OPEN && !old->cut) {
         session_refuse(session, 403, "the stream is already there");
@@ -321,6 +326,23 @@ void relay_ask(struct session *session) {
         adopt_save(session);
         session_answer(session, 200);
     }
+}
+
+void pull_ask(struct session *session, const struct hook_request *hook) {
+    struct show *show = show_find(session->streaming, slice_of(session->slug));
+    struct slice wanted = show ? host_target(show->host, hook->addr) : (struct slice){0};
+    if (!show || !show->publisher[0] || show->host == session->host ||
+        !slice_equal(wanted, slice_of(session->slug))) {
+        session_refuse(session, 403, "nothing is to be pulled");
+        return;
+    }
+    session->end = control_drop;
+    session->model = show->model;
+    session_opened(session);
+    adopt_save(session);
+    log_info("streaming.pulled", LOG_TEXT("session", session->id), LOG_TEXT("slug", session->slug),
+             LOG_TEXT("from", host_name(show->host)));
+    session_answer(session, 200);
 }
 
 // The lock is renewed and given back only by its holder.

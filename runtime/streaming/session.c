@@ -60,6 +60,7 @@ void session_init(struct session *session, struct streaming *streaming, enum ses
     size_t colon = slice_find(id, ':', 0);
     if (kind != SESSION_WEB && colon < sizeof session->boot) {
         memcpy(session->boot, id.data, colon);
+        session->host = host_of_boot(streaming, slice_of(session->boot));
         slice_to_u64(slice_sub(id, colon + 1, id.size), &session->client);
     }
     session->started_ms = clock_wall_ms();

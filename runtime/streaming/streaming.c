@@ -47,6 +47,35 @@ bool streaming_ticket_key(const struct settings *settings, unsigned char key[TIC
            size == TICKET_KEY_SIZE;
 }
 
+/// rtmp.hosts.<name>.address and so on. A host without an address is none.
+static const char *read_hosts(struct streaming_options *options, const struct settings *settings) {
+    static const char prefix[] = "rtmp.hosts.";
+    const char *key, *value;
+    size_t cursor = 0;
+    options->host_count = 0;
+    while (settings_next(settings, &cursor, &key, &value)) {
+        struct slice rest = slice_of(key);
+        if (!slice_starts(rest, slice_of(prefix)) || !slice_ends(rest, SLICE(".address"))) continue;
+        struct slice name = slice_sub(rest, sizeof prefix - 1, rest.size - (sizeof prefix - 1) - strlen(".address"));
+        for (size_t i = 0; i < name.size; i++) {
+            if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789", name.data[i])) return key;
+        }
+        if (name.size == 0 || name.size >= STREAMING_HOST_NAME_SIZE || options->host_count == STREAMING_HOSTS) {
+            return key;
+        }
+        struct streaming_host *host = &options->hosts[options->host_count++];
+        char other[64];
+        snprintf(host->name, sizeof host->name, "%.*s", SLICE_FORMAT(name));
+        host->address = value;
+        snprintf(other, sizeof other, "%s%s.control", prefix, host->name);
+        host->control_url = settings_text(settings, other, NULL);
+        snprintf(other, sizeof other, "%s%s.stat", prefix, host->name);
+        host->stat_url = settings_text(settings, other, NULL);
+        if (!host->control_url || !host->stat_url) return key;
+    }
+    return NULL;
+}
+
 const char *streaming_options_configure(struct streaming_options *options,
                                         const struct settings *settings,
                                         char boot[STREAMING_BOOT_SIZE]) {
@@ -69,6 +98,9 @@ const char *streaming_options_configure(struct streaming_options *options,
         snprintf(boot, STREAMING_BOOT_SIZE, "none");
     }
     options->boot = boot;
+    options->host = settings_text(settings, "rtmp.host", "main");
+    const char *wrong = read_hosts(options, settings);
+    if (wrong) return wrong;
     options->grace_ms = (unsigned)settings_integer(settings, "streaming.grace_ms", 30000);
     options->ingest_kbit = (unsigned)settings_integer(settings, "streaming.ingest_kbit", 12000);
     options->ingest_hours = (unsigned)settings_integer(settings, "streaming.ingest_hours", 12);
@@ -102,12 +134,13 @@ struct streaming *streaming_new(struct loop *loop, const struct streaming_option
         &streaming->options.hooks_secret, &streaming->options.segment_secret,
         &streaming->options.rtmp_address, &streaming->options.control_url,
         &streaming->options.stat_url,     &streaming->options.hls,
-        &streaming->options.keys,
+        &streaming->options.keys,         &streaming->options.host,
     };
+    if (!streaming->options.host) streaming->options.host = "main";
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         *texts[i] = arena_copy(&streaming->texts, slice_of(*texts[i] ? *texts[i] : ""));
     }
-    snprintf(streaming->boot, sizeof streaming->boot, "%s", options->boot ? options->boot : "none");
+    hosts_init(streaming);
     if (!streaming->options.grace_ms) streaming->options.grace_ms = 30000;
     if (!streaming->options.linger_ms) streaming->options.linger_ms = 8000;
     if (!streaming->options.ingest_kbit) streaming->options.ingest_kbit = 12000;
@@ -116,8 +149,6 @@ struct streaming *streaming_new(struct loop *loop, const struct streaming_option
     list_init(&streaming->ingests);
     list_init(&streaming->waiting);
     list_init(&streaming->calls);
-    list_init(&streaming->samples);
-    timer_init(&streaming->stat_timer, NULL);
     visibility_start(streaming);
 
     bool hooks = options->service == STREAMING_HOOKS;

@@ -33,6 +33,14 @@ struct streaming_policy {
     void *context;
 };
 
+/// A further host with an nginx-rtmp of its own. Its hook URLs have "<name>.<word>" as the boot word.
+enum { STREAMING_HOSTS = 15, STREAMING_HOST_NAME_SIZE = 16 };
+struct streaming_host {
+    char name[STREAMING_HOST_NAME_SIZE]; ///< 1 to 15 of [a-z0-9]
+    const char *address; ///< an IP address and a port, for nginx, too: it resolves no names
+    const char *control_url, *stat_url;
+};
+
 struct streaming_options {
     enum streaming_service service;
     struct redis_client *redis;           ///< the main instance
@@ -44,6 +52,9 @@ struct streaming_options {
     const char *boot;           ///< of the running nginx (<var>/run/rtmp.boot)
     const char *rtmp_address;   ///< "127.0.0.1:1935"
     const char *control_url, *stat_url;
+    struct streaming_host hosts[STREAMING_HOSTS]; ///< beside the one of the three lines above
+    size_t host_count;
+    const char *host;           ///< media: the name of the host that it is at; NULL: "main"
     const char *hls, *keys;     ///< nginx-rtmp's folders
     unsigned grace_ms;          ///< a model who lost the line is waited for (30000)
     unsigned ingest_kbit;       ///< most that a browser may send (12000)

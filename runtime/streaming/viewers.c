@@ -121,6 +121,8 @@ static struct cached_playlist *playlist_of(struct viewer *viewer) {
 static void serve_playlist(struct viewer *viewer, struct http_request *request) {
     struct streaming *streaming = viewer->session.streaming;
     struct cached_playlist *cached = playlist_of(viewer);
+    // This host's nginx writes segments of another host's stream as long as somebody here plays it.
+    if (viewer->session.away) relay_warm(streaming, viewer->session.slug);
     http_response_header(request, SLICE("Cache-Control"), SLICE("no-store"));
     if (cached->text.size == 0) {
         // The first segment takes its length to be written; the player asks again.

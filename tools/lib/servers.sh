@@ -159,19 +159,54 @@ create_database() {
 
 start_nginx() {
     running nginx > /dev/null && return 0
-    local boot modules=/usr/lib/nginx/modules
+    local boot
     boot=$(random_hex | cut -c1-12)
     printf '%s' "$boot" > "$var/run/rtmp.boot"
-    fill conf/nginx.conf "$var/conf/nginx.conf" modules="$modules" http_port="$listen_host:$port_http" \
-        control_port="$port_control" web_servers="server 127.0.0.1:$port_web;" \
-        realtime_servers="server 127.0.0.1:$port_realtime;" media_servers="server 127.0.0.1:$port_media;" \
-        hls="$var/media/hls" thumbs="$var/deploy/thumbs" recordings="$var/media/recordings" segment_secret="$(< "$var/secrets/segment")"
-    fill conf/nginx-rtmp.conf "$var/conf/nginx-rtmp.conf" rtmp_port="$listen_host:$port_rtmp" \
-        hooks="127.0.0.1:${hooks_proxy_port:-$port_hooks}" hooks_secret="$(< "$var/secrets/hooks")" boot="$boot" \
-        hls="$var/media/hls" keyframes="$var/media/keyframes" recordings="$var/media/recordings"
+    start_nginx_at nginx "$var" "$port_http" "$port_control" "$port_rtmp" "$port_media" "$boot"
+}
+
+# start_nginx_at NAME FOLDER HTTP-PORT CONTROL-PORT RTMP-PORT MEDIA-PORT BOOT-WORD : one host's nginx, with
+# its files below FOLDER.
+start_nginx_at() {
+    local folder=$2 idle=off
+    [ -z "${site_hosts:-}" ] || idle=on
+    mkdir -p "$folder"/{conf,media/{hls,keyframes,recordings},nginx/{logs,temp},run,log}
+    fill conf/nginx.conf "$folder/conf/nginx.conf" modules=/usr/lib/nginx/modules http_port="$listen_host:$3" \
+        control_port="$4" web_servers="server 127.0.0.1:$port_web;" \
+        realtime_servers="server 127.0.0.1:$port_realtime;" media_servers="server 127.0.0.1:$6;" \
+        hls="$folder/media/hls" thumbs="$var/deploy/thumbs" recordings="$folder/media/recordings" \
+        segment_secret="$(< "$var/secrets/segment")"
+    fill conf/nginx-rtmp.conf "$folder/conf/nginx-rtmp.conf" rtmp_port="$listen_host:$5" \
+        hooks="127.0.0.1:${hooks_proxy_port:-$port_hooks}" hooks_secret="$(< "$var/secrets/hooks")" boot="$7" \
+        publish_from="allow publish 127.0.0.1;" idle="$idle" \
+        hls="$folder/media/hls" keyframes="$folder/media/keyframes" recordings="$folder/media/recordings"
     give_to_service
-    spawn_as_service nginx "$var/log/nginx.log" /usr/sbin/nginx -p "$var/nginx" \
-        -c "$var/conf/nginx.conf" -e "$var/nginx/logs/error.log" -g 'daemon off;'
+    spawn_as_service "$1" "$var/log/$1.log" /usr/sbin/nginx -p "$folder/nginx" \
+        -c "$folder/conf/nginx.conf" -e "$folder/nginx/logs/error.log" -g 'daemon off;'
+}
+
+# A second host on this machine, ten ports on: an nginx with RTMP and a media service of its own; all
+# other services are the first host's. Its settings are the first's but for that.
+write_second_host() { # once the site's settings are written
+    local base=$((port_http + 10))
+    host_folder=$var/host-b
+    mkdir -p "$host_folder"/{conf,run,log,tmp}
+    sed -e "s|^  var = .*|  var = \"$host_folder\",\n  services = {\n    web = { count = 0 }, realtime = { count = 0 }, \
+hooks = { count = 0 }, jobs = { count = 0 },\n  },|" \
+        -e "s|media = \"127.0.0.1:$port_media\"|media = \"127.0.0.1:$((base + 4))\"|" \
+        -e "s|^  rtmp = {|&\n    host = \"b\",|" \
+        -e "s|127.0.0.1:$port_control/|127.0.0.1:$((base + 8))/|g; s|127.0.0.1:$port_rtmp\"|127.0.0.1:$((base + 9))\"|" \
+        -e "s|$var/media/|$host_folder/media/|g" "$site_file" > "$host_folder/conf/site.lua"
+    sed -i "s|^  rtmp = {|&\n    hosts = { b = {\n      address = \"127.0.0.1:$((base + 9))\", control = \"http://127.0.0.1:$((base + 8))/control\",\n\
+      stat = \"http://127.0.0.1:$((base + 8))/stat\",\n    } },|" "$site_file"
+}
+start_second_host() {
+    local base=$((port_http + 10))
+    start_nginx_at nginx-b "$host_folder" "$base" $((base + 8)) $((base + 9)) $((base + 4)) \
+        "b.$(random_hex | cut -c1-12)"
+    spawn_as_service footlight-b "$var/log/footlight-b.log" "$(binary)" --root . --site "$host_folder/conf/site.lua" serve
+    wait_until 30 media curl -fs -m 2 -o /dev/null "http://127.0.0.1:$((base + 4))/readyz" ||
+        fail "the second host is not ready" "$var/log/footlight-b.log"
 }
 
 # The program, from the folder of the project: --root . works even where the service user may not
@@ -204,6 +239,8 @@ start_stores() {
 # In the order in which they need each other, last first.
 stop_all() {
     finish broadcaster 3
+    finish footlight-b 15
+    finish nginx-b 5
     finish footlight 15
     finish nginx 5
     finish mariadb 30

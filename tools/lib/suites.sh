@@ -71,6 +71,7 @@ need_site() {
     open_environments+=("$var")
     make_secrets
     write_site_settings development
+    [ -z "${site_hosts:-}" ] || write_second_host
     tools/assets "$var" > "$var/log/assets.log" 2>&1 || fail "assets" "$var/log/assets.log"
     give_to_service
     start_stores
@@ -79,6 +80,7 @@ need_site() {
     start_nginx
     FOOTLIGHT_TEST_ENDPOINTS=1 start_footlight
     wait_until 30 site site_ready || fail "the test site is not ready" "$var/log/footlight.log"
+    [ -z "${site_hosts:-}" ] || start_second_host
     [ "${site_demo:-yes}" = no ] || tools/lib/demo "$var" > "$var/log/demo.log" 2>&1 ||
         fail "the demo data could not be made" "$var/log/demo.log"
     site_is_ready=yes
@@ -128,6 +130,15 @@ suite_site() { in_runtime site; }
 prepare_streaming() { need_site; }
 suite_streaming() { in_runtime streaming; }
 
+# Two hosts with an nginx-rtmp each, in a site of their own under var/test-hosts.
+prepare_hosts() {
+    site_is_ready=''
+    site_folder=test-hosts site_offset=80 site_demo=no site_hosts=yes
+    need_site
+    site_is_ready=''
+    unset site_folder site_offset site_demo site_hosts
+}
+suite_hosts() { FOOTLIGHT_SECOND_HOST=$((port_http + 10)) in_runtime hosts; }
 prepare_browser() { need_site; }
 suite_browser() {
     # node's runner in TAP form, counted into our own last line.
