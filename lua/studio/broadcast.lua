@@ -45,9 +45,11 @@ return function(site)
       local model = model_of(req)
       local strings = {}
       for i, name in ipairs(said) do strings[i] = { name = name, text = req.t("broadcast." .. name) } end
+      local now = live.of(model.slug).state
       return req:render("studio/broadcast", {
         panel = show_panel.of(req, model),
-        model = model, approved = model.state == "approved", now = live.of(model.slug).state,
+        model = model, approved = model.state == "approved", now = now,
+        elsewhere = now == "live" or now == "starting",
         presets = presets_of(req.t), sizes = sizes, frame_rates = frame_rates, strings = strings,
       })
     end)
@@ -61,6 +63,18 @@ return function(site)
       return req:json_response { ok = true, token = streaming.ingest_token {
         slug = model.slug, model = model.id, account = req.account.id,
       } }
+    end)
+
+    -- Her other program's broadcast, wherever it runs: made to give way to this page within the grace, so
+    -- that viewers stay, or ended.
+    group:post("/broadcast/elsewhere", {
+      limit = { name = "broadcast_elsewhere", count = 60, seconds = 3600, by = "account" },
+    }, function(req)
+      local model = model_of(req)
+      local take = req:fields().action == "take"
+      streaming.drop(model.slug, take and "taken over" or "ended", "publisher")
+      if req:wants_json() then return req:json_response { ok = true } end
+      return req:redirect("/studio/broadcast")
     end)
   end)
 end

@@ -198,15 +198,32 @@ function onProgress({ kbit, queued, slow, reconnects, fps }) {
   show("reconnects", String(reconnects));
 }
 
-buttons.go.addEventListener("click", () => {
+function goLive() {
   if (!recorderType()) {
     say(strings.unsupported, "bad");
     return;
   }
   uplink ??= createUplink({ source, token: () => ingestToken(root), onState, onProgress });
   globalThis.footlightUplink = uplink; // for the console, and tests that cut the line
-});
+}
+buttons.go.addEventListener("click", goLive);
 buttons.end.addEventListener("click", () => uplink?.end());
+
+// Live with another program: it gives way to this page, or is ended.
+const elsewhere = root.querySelector("[data-elsewhere]");
+elsewhere.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const take = event.submitter.value === "take";
+  // Its viewers wait for half a minute only, so the camera comes first.
+  if (take && !stream && !(await turnOn())) return;
+  const answer = await fetch(elsewhere.action, {
+    method: "POST",
+    headers: { accept: "application/json" },
+    body: new URLSearchParams({ csrf_token: elsewhere.elements.csrf_token.value, action: event.submitter.value }),
+  }).catch(() => null);
+  if (!answer?.ok) say(strings.gave_up, "bad");
+  else if (take) goLive();
+});
 addEventListener("beforeunload", (event) => {
   if (uplink) event.preventDefault();
 });
@@ -214,6 +231,7 @@ addEventListener("beforeunload", (event) => {
 // ---- what the server says --------------------------------------------------------------------------
 
 function showState() {
+  elsewhere.classList.toggle("hidden", uplink !== null || onAir === "offline" || onAir === "grace");
   show("state", uplink || onAir !== "offline" ? strings[`state_${onAir}`] ?? onAir : strings[stream ? "waiting" : "state_offline"]);
 }
 

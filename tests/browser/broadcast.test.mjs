@@ -200,7 +200,7 @@ test("End ends it at once, without a grace", async () => {
   assert.equal(await model.page.locator("[data-go]").isEnabled(), true);
 });
 
-test("the studio tells what is wrong with another program's stream", async () => {
+test("the studio tells what is wrong with another program's stream, and the browser takes its place", async () => {
   const { page } = model;
   await page.goto(`${site}/studio`);
   await page.click('form[action="/studio/key"] button[type=submit]');
@@ -214,6 +214,20 @@ test("the studio tells what is wrong with another program's stream", async () =>
     return /No sound arrives/.test(text) && /keyframe interval to 2 seconds/.test(text);
   }, 40000);
   assert.match(await health("seen"), /^640×360, \d+ frames/);
+  // The browser takes the place of that program; who watches stays.
+  await page.goto(`${site}/studio/broadcast`);
+  await until("the offer", () => page.locator("[data-elsewhere]").isVisible());
+  assert.deepEqual(await audit(page), []);
+  await page.click("[data-elsewhere] [value=take]");
+  await until("the state Live", async () => (await health("state")) === "Live" &&
+    (await page.locator("[data-broadcast]").getAttribute("data-uplink")) === "live", 20000);
+  await until("the other program's end", () => encoder.exitCode !== null);
+  assert.equal(await page.locator("[data-elsewhere]").isVisible(), false);
+  await page.click("[data-end]");
+  await until("the end", async () => (await said()).includes("ended"));
+  await page.goto(`${site}/studio`);
+  encoder = spawn(encoder.spawnargs[0], encoder.spawnargs.slice(1), { stdio: "ignore" });
+  await until("advice again", async () => (await advice.locator("li").count()) > 0, 40000);
   encoder.kill("SIGTERM");
   await until("the advice to go", async () => (await advice.locator("li").count()) === 0, 20000);
 });

@@ -1,6 +1,8 @@
 -- The broadcaster's page and its tokens. That it broadcasts is held by tests/browser.
 local config = require "runtime.config"
 local people = dofile(config.root .. "/tests/site/people.lua")
+local json = require "runtime.json"
+local redis = require "runtime.redis"
 local streaming = require "runtime.streaming"
 
 describe("the broadcaster", function()
@@ -55,6 +57,29 @@ describe("the broadcaster", function()
     assert.equal(403, client:post("/studio/broadcast/token", { csrf_token = fields.csrf_token }).status)
     local _, other = people.model()
     assert.equal(403, people.signed_in(other):post("/studio/broadcast/token", {}).status)
+  end)
+
+  it("lets her end or take over what her other program sends, and nobody else's", function()
+    local model, owner = people.model()
+    local client = people.signed_in(owner)
+    local stranger = people.signed_in(people.account())
+    assert.is_truthy(client:get("/studio/broadcast").body:find('class="notice warn elsewhere hidden"', 1, true))
+    redis.call("HSET", "live:" .. model.slug, "state", "live")
+    local page = client:get "/studio/broadcast"
+    assert.is_truthy(page.body:find('class="notice warn elsewhere"', 1, true))
+    local token = page:form().fields.csrf_token
+    local orders <close> = redis.subscribe("ctl:hooks")
+    for _, action in ipairs { "take", "end" } do
+      local answer = client:post("/studio/broadcast/elsewhere", { csrf_token = token, action = action })
+      assert.equal("/studio/broadcast", answer.url)
+    end
+    assert.equal(404, stranger:get("/studio/broadcast").status)
+    redis.call("DEL", "live:" .. model.slug)
+    for _, reason in ipairs { "taken over", "ended" } do
+      local order
+      repeat order = json.decode(assert(orders:receive(5))) until order.slug == model.slug
+      assert.same({ "drop", "publisher", reason }, { order["do"], order.who, order.reason })
+    end
   end)
 
   it("makes no token without an owner", function()
