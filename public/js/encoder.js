@@ -43,29 +43,32 @@ export function encoderSource(stream, settings, { onFailed }) {
       onFailed();
     }
 
-    function put(track, ms, key, data) {
+    function put(track, time, microseconds, key, data) {
       if (stopped) return;
       if (pack) {
-        send(pack(track, ms, key, data));
+        send(pack(track, time.of(microseconds), key, data));
         return;
       }
-      early.push([track, ms, key, data]);
+      early.push([track, time, microseconds, key, data]);
       if (!described.video || (sound && !described.audio)) return;
       // The picture begins with its key frame; sound from before it is of no use.
       const first = early.findIndex(([each]) => each === 1);
       if (first < 0) return;
       pack = blocks();
       send(header(described.video, described.audio));
-      for (const block of early.slice(first)) send(pack(...block));
+      for (const block of early.slice(first)) put(...block);
     }
 
     // Camera and microphone count time from different beginnings. Both are put on the page's clock, by
-    // when their first frame came.
+    // the frame that came soonest after it was made; not by what the encoders give back, because they
+    // may take long to begin, and the picture would stay behind the sound by that.
     function clock() {
-      let offset = null;
-      return (microseconds) => {
-        offset ??= performance.now() - began - microseconds / 1000;
-        return Math.max(0, Math.round(microseconds / 1000 + offset));
+      let offset = Infinity;
+      return {
+        saw(microseconds) {
+          if (!pack) offset = Math.min(offset, performance.now() - began - microseconds / 1000);
+        },
+        of: (microseconds) => Math.max(0, Math.round(microseconds / 1000 + offset)),
       };
     }
     let began = 0;
@@ -115,12 +118,13 @@ export function encoderSource(stream, settings, { onFailed }) {
             const { codedWidth, codedHeight } = metadata.decoderConfig;
             described.video = { width: codedWidth, height: codedHeight, description: description(metadata) };
           }
-          put(1, time(chunk.timestamp), chunk.type === "key", bytes(chunk));
+          put(1, time, chunk.timestamp, chunk.type === "key", bytes(chunk));
         },
         error: fail,
       });
       encoders.push(encoder);
       each(picture, (frame) => {
+        time.saw(frame.timestamp);
         const now = `${frame.displayWidth}x${frame.displayHeight}`;
         if (!shape) {
           // H.264 with 4:2:0 has even sides.
@@ -147,12 +151,13 @@ export function encoderSource(stream, settings, { onFailed }) {
           if (metadata?.decoderConfig?.description && !described.audio) {
             described.audio = { rate, channels, description: description(metadata) };
           }
-          put(2, time(chunk.timestamp), true, bytes(chunk));
+          put(2, time, chunk.timestamp, true, bytes(chunk));
         },
         error: fail,
       });
       encoders.push(encoder);
       each(sound, (data) => {
+        time.saw(data.timestamp);
         if (!ready) {
           rate = data.sampleRate;
           channels = data.numberOfChannels;

@@ -82,8 +82,8 @@ async function playHls(video, options, fail) {
   if (!Hls.isSupported()) return null;
   const player = new Hls({
     workerPath: options.hlsWorker,
-    // Of segments of 2 s: one and a half behind the newest. More only where the line needs it.
-    liveSyncDuration: 3,
+    // Of segments of 2 s: one and a third behind the newest. More only where the line needs it.
+    liveSyncDuration: 2.6,
     liveMaxLatencyDuration: 12,
     maxLiveSyncPlaybackRate: 1.1,
     maxBufferLength: 12,
