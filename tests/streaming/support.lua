@@ -76,9 +76,11 @@ function support.publish_whole(key, seconds)
   return assert(process.run(encoder(key, seconds))).status
 end
 
---- Publishes until stopped. A to-be-closed value with :stop().
-function support.publish(model)
-  local running = task.spawn(process.run, encoder(model.key, 100))
+support.publish_address = publish_address
+
+--- Publishes until stopped, with another encoder's command if one is given. A to-be-closed value with :stop().
+function support.publish(model, command)
+  local running = task.spawn(process.run, command or encoder(model.key, 100))
   local publisher = {}
   function publisher:stop()
     if self.stopped then return end

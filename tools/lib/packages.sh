@@ -13,6 +13,7 @@ packages_site=(
 packages_test=(
     libcmocka-dev lua5.4 lua-busted lua-check clang libclang-rt-14-dev chromium fonts-dejavu-core
     rtmpdump python3 python3-websockets lua5.1 lua-http git libxml2-utils clang-tidy cppcheck
+    gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 )
 
 package_installed() {
