@@ -216,7 +216,7 @@ elsewhere.addEventListener("submit", async (event) => {
   const take = event.submitter.value === "take";
   // Its viewers wait for half a minute only, so the camera comes first.
   if (take && !stream && !(await turnOn())) return;
-  const answer = await fetch(elsewhere.action, {
+  const answer = await fetch(elsewhere.getAttribute("action"), {
     method: "POST",
     headers: { accept: "application/json" },
     body: new URLSearchParams({ csrf_token: elsewhere.elements.csrf_token.value, action: event.submitter.value }),

@@ -40,6 +40,16 @@ const state = async (wanted) => {
   return found.state === wanted && found;
 };
 
+// nginx-rtmp goes on with the playlist of the broadcast before: until that has passed out of it.
+async function ownPlaylist() {
+  const { ticket } = await room();
+  await until("a playlist of this stream alone", async () => {
+    const answer = await fetch(`${site}/media/hls/${ticket}/index.m3u8`);
+    const list = answer.ok ? await answer.text() : "";
+    return list.includes("#EXTINF") && !list.includes("#EXT-X-DISCONTINUITY\n");
+  }, 60000);
+}
+
 // In the page: one more player; what it has decoded once its clock has gone for so long.
 async function watch({ found, way, seconds }) {
   const { createPlayer } = await import(found.player);
@@ -88,6 +98,7 @@ for (const kind of kinds) {
     encoder = spawn("ffmpeg", command(kind), { stdio: "ignore" });
     try {
       await until("the stream", () => state("live"), 20000);
+      await ownPlaylist();
       await guest.page.goto(`${site}/`);
       const seen = await Promise.all(ways.map(async (way) =>
         guest.page.evaluate(watch, { found: await room(), way, seconds: 2 })));
