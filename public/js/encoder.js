@@ -5,6 +5,7 @@ import { blocks, header } from "./matroska.js";
 
 const CODEC = "avc1.42E02A"; // constrained baseline, large enough for 1080p at 60
 const KEY_FRAME_MS = 1000;
+const SETTLE_MS = 700;
 const BACKLOG = 3; // frames that wait for the encoder
 
 export async function encoderWorks() {
@@ -61,14 +62,25 @@ export function encoderSource(stream, settings, { onFailed }) {
 
     // Camera and microphone count time from different beginnings. Both are put on the page's clock, by
     // the frame that came soonest after it was made; not by what the encoders give back, because they
-    // may take long to begin, and the picture would stay behind the sound by that.
-    function clock() {
+    // may take long to begin, and the picture would stay behind the sound by that. A page that has just
+    // begun is slow: it looks at what comes for a moment before it sends. Should a picture come sooner
+    // even later, its clock is drawn near, half a frame with each frame. Time never goes back.
+    function clock(draws) {
       let offset = Infinity;
+      let last = 0;
+      let sent = -1;
       return {
         saw(microseconds) {
-          if (!pack) offset = Math.min(offset, performance.now() - began - microseconds / 1000);
+          const now = performance.now() - began - microseconds / 1000;
+          const most = pack ? (draws ? (microseconds - last) / 2000 : 0) : Infinity;
+          if (now < offset) offset = Math.max(now, offset === Infinity ? now : offset - most);
+          last = microseconds;
+          return performance.now() - began >= SETTLE_MS;
         },
-        of: (microseconds) => Math.max(0, Math.round(microseconds / 1000 + offset)),
+        of(microseconds) {
+          sent = Math.max(sent + 1, Math.round(microseconds / 1000 + offset));
+          return sent;
+        },
       };
     }
     let began = 0;
@@ -109,7 +121,7 @@ export function encoderSource(stream, settings, { onFailed }) {
     }
 
     function sendPicture() {
-      const time = clock();
+      const time = clock(true);
       let shape = "";
       let lastKey = -Infinity;
       const encoder = new VideoEncoder({
@@ -124,7 +136,7 @@ export function encoderSource(stream, settings, { onFailed }) {
       });
       encoders.push(encoder);
       each(picture, (frame) => {
-        time.saw(frame.timestamp);
+        if (!time.saw(frame.timestamp)) return;
         const now = `${frame.displayWidth}x${frame.displayHeight}`;
         if (!shape) {
           // H.264 with 4:2:0 has even sides.
@@ -142,7 +154,7 @@ export function encoderSource(stream, settings, { onFailed }) {
     }
 
     function sendSound() {
-      const time = clock();
+      const time = clock(false);
       let ready = false;
       let rate = 0;
       let channels = 0;
@@ -157,7 +169,7 @@ export function encoderSource(stream, settings, { onFailed }) {
       });
       encoders.push(encoder);
       each(sound, (data) => {
-        time.saw(data.timestamp);
+        if (!time.saw(data.timestamp)) return;
         if (!ready) {
           rate = data.sampleRate;
           channels = data.numberOfChannels;
