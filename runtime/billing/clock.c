@@ -29,7 +29,7 @@ void meter_order_cut(struct meter *meter, const char *reason) {
     meter_drop(meter);
 }
 
-void meter_schedule(struct meter *meter) {
+static void meter_schedule_in(struct meter *meter, uint64_t wait) {
     struct billing *billing = meter->billing;
     uint64_t now = loop_now(billing->loop);
     if (meter->cut_told) return;
@@ -43,15 +43,22 @@ void meter_schedule(struct meter *meter) {
         return;
     }
     if (meter->paused) return;
-    // Spread, so that what was opened together (a popular show begins) does not tick together.
-    uint64_t wait = (uint64_t)billing->options.quantum_s * 500;
-    wait -= random_fast() % (wait / 4 + 1);
     // A last look before the end: there may be credits again.
     uint64_t left = meter->deadline > now ? meter->deadline - now : 0;
     if (wait + LAST_LOOK_MS > left) wait = left > LAST_LOOK_MS ? left - LAST_LOOK_MS : RETRY_MS;
     if (wait < RETRY_MS) wait = RETRY_MS;
     meter->tick_due = now + wait;
     loop_timer_start(billing->loop, &meter->tick, wait);
+}
+
+void meter_schedule(struct meter *meter) {
+    // Spread, so that what was opened together (a popular show begins) does not tick together.
+    uint64_t wait = (uint64_t)meter->billing->options.quantum_s * 500;
+    meter_schedule_in(meter, wait - random_fast() % (wait / 4 + 1));
+}
+
+void meter_schedule_again(struct meter *meter) {
+    meter_schedule_in(meter, RETRY_MS + random_fast() % RETRY_MS);
 }
 
 static void meter_tick_fire(struct timer *timer) {

@@ -151,8 +151,8 @@ static void on_open_reply(void *context, const redisReply *reply, const char *er
     }
 }
 
-static void meter_call(struct meter *meter, const char *function, const struct slice *arguments,
-                       size_t count, redis_reply_fn *done) {
+static void meter_call_within(struct meter *meter, unsigned limit_ms, const char *function,
+                              const struct slice *arguments, size_t count, redis_reply_fn *done) {
     unsigned shard = billing_shard(meter->terms.account);
     struct billing_key keys[5] = {
         billing_key_of(shard, "s", meter_sid(meter)), billing_wallet_key(meter->terms.account),
@@ -160,7 +160,12 @@ static void meter_call(struct meter *meter, const char *function, const struct s
         billing_key_of(shard, "epoch", SLICE("")),
     };
     meter_hold(meter);
-    billing_fcall(meter->billing, function, keys, 5, arguments, count, done, meter);
+    billing_fcall_within(meter->billing, limit_ms, function, keys, 5, arguments, count, done, meter);
+}
+
+static void meter_call(struct meter *meter, const char *function, const struct slice *arguments,
+                       size_t count, redis_reply_fn *done) {
+    meter_call_within(meter, meter->billing->options.settle_ms, function, arguments, count, done);
 }
 
 static void meter_send_open(struct meter *meter) {
@@ -255,7 +260,7 @@ static void on_tick_reply(void *context, const redisReply *reply, const char *er
         log_warn("billing.meter_reopened", LOG_SLICE("sid", meter_sid(meter)));
         meter_send_open(meter);
     } else if (billing_error_fault(problem) == BILLING_SERVICE) {
-        meter_schedule(meter); // what was granted still holds
+        meter_schedule_again(meter); // what was granted still holds
     } else {
         log_warn("billing.tick_refused", LOG_SLICE("sid", meter_sid(meter)),
                  LOG_TEXT("reason", problem));
@@ -272,7 +277,11 @@ void meter_send_tick(struct meter *meter) {
     };
     meter->ticking = true;
     metric_add(meter->billing->ticks, 1);
-    meter_call(meter, "fl_tick", arguments, 3, on_tick_reply);
+    // An answer is good as long as the lease runs. To ask once more behind it would ask a Redis for
+    // more that has too much to do; when the connection breaks, all hear it at once.
+    uint64_t now = loop_now(meter->billing->loop), limit = meter->billing->options.settle_ms;
+    if (meter->deadline > now + limit) limit = meter->deadline - now;
+    meter_call_within(meter, (unsigned)limit, "fl_tick", arguments, 3, on_tick_reply);
 }
 
 static void on_close_reply(void *context, const redisReply *reply, const char *error) {

@@ -42,6 +42,7 @@ void meter_hold(struct meter *meter);
 void meter_drop(struct meter *meter); ///< frees it if nothing holds it and it is forgotten
 
 void meter_schedule(struct meter *meter); ///< clock.c: after each answer
+void meter_schedule_again(struct meter *meter); ///< after none came: soon
 void meter_order_cut(struct meter *meter, const char *reason);
 void meter_timers_init(struct meter *meter);
 #endif

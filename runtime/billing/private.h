@@ -65,6 +65,12 @@ void billing_fcall(struct billing *billing, const char *function, const struct b
                    size_t key_count, const struct slice *arguments, size_t argument_count,
                    redis_reply_fn *done, void *context);
 
+/// The same with a limit of its own instead of options.settle_ms.
+void billing_fcall_within(struct billing *billing, unsigned limit_ms, const char *function,
+                          const struct billing_key *keys, size_t key_count,
+                          const struct slice *arguments, size_t argument_count,
+                          redis_reply_fn *done, void *context);
+
 /// The first six numbers of an answer, which every function starts with. False: not of that form.
 bool billing_read_balance(const redisReply *reply, int64_t account, struct balance *balance);
 static inline int64_t billing_reply_integer(const redisReply *reply, size_t index) {

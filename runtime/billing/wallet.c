@@ -44,6 +44,14 @@ struct billing_key billing_wallet_key(int64_t account) {
 void billing_fcall(struct billing *billing, const char *function, const struct billing_key *keys,
                    size_t key_count, const struct slice *arguments, size_t argument_count,
                    redis_reply_fn *done, void *context) {
+    billing_fcall_within(billing, billing->options.settle_ms, function, keys, key_count, arguments,
+                         argument_count, done, context);
+}
+
+void billing_fcall_within(struct billing *billing, unsigned limit_ms, const char *function,
+                          const struct billing_key *keys, size_t key_count,
+                          const struct slice *arguments, size_t argument_count,
+                          redis_reply_fn *done, void *context) {
     struct slice all[FCALL_MOST];
     char count_text[8], now[24];
     size_t count = 0;
@@ -57,7 +65,7 @@ void billing_fcall(struct billing *billing, const char *function, const struct b
         snprintf(now, sizeof now, "%" PRId64, billing->options.test_now_ms());
         all[count++] = slice_of(now);
     }
-    redis_call(billing->money, all, count, billing->options.settle_ms, done, context);
+    redis_call(billing->money, all, count, limit_ms, done, context);
 }
 
 const char *billing_reply_error(const redisReply *reply, const char *error, size_t least) {
