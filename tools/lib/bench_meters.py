@@ -1,24 +1,27 @@
 """What tools/bench/meters runs: viewers by the thousand, as nginx-rtmp would report them, and a few real ones.
 
-glass PORT CONTROL: nginx's stat and control pages, passed through. run …: the same with our viewers in
-the list, all hooks on time, and the verdict.
+glass PORT CONTROL VIEWERS: nginx's stat and control pages, with our viewers in the list. run …: their hooks,
+the real players, and the verdict. rtmp …, hls …: one real player, in a process of its own, because what is
+measured must not wait for our hooks.
 """
-import argparse, calendar, heapq, http.server, re, selectors, socket, subprocess, sys, threading, time
-import urllib.request
+import argparse, calendar, heapq, http.server, json, re, selectors, socket, subprocess, sys, time
+import urllib.error, urllib.parse, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlparse, parse_qs
 
 FIRST = 1000000    # numbers of our clients: beyond all of nginx
 UPDATE_S = 5       # notify_update_timeout
-CLIENT = ("<client><id>%d</id><address>127.0.0.1</address><time>%d</time><flashver>LNX 9,0,124,2</flashver>"
-          "<dropped>0</dropped><avsync>-12</avsync><timestamp>%d</timestamp><active/></client>\n")
+CLIENT = ("<client><id>%d</id><address>127.0.0.1</address><time>@</time><flashver>LNX 9,0,124,2</flashver>"
+          "<dropped>0</dropped><avsync>-12</avsync><timestamp>@</timestamp><active/></client>\n")
 
 
 class Glass:
-    """nginx's two pages; ours are added to the clients of the stream, and dropping one of ours is noted."""
+    """nginx's two pages. Ours are added to the clients of the stream, all of them and always: who has not come
+    yet, or has gone, is nobody that the service knows. Drops of ours are noted."""
 
-    def __init__(self, port, control, slug=None):
-        self.control, self.slug, self.viewers, self.dropped = control, slug, {}, {}
+    def __init__(self, port, control, viewers):
+        self.control, self.dropped, self.began = control, {}, time.monotonic()
+        self.ours = "".join(CLIENT % (FIRST + i) for i in range(viewers)).encode()
         glass = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,7 +35,7 @@ class Glass:
                 self.end_headers()
                 try:
                     self.wfile.write(body)
-                except BrokenPipeError: # nobody waits for it any more
+                except OSError: # nobody waits for it any more
                     pass
 
         class Server(http.server.ThreadingHTTPServer):
@@ -42,6 +45,8 @@ class Glass:
         self.server = Server(("127.0.0.1", port), Handler)
 
     def answer(self, path):
+        if path == "/dropped":
+            return 200, json.dumps(self.dropped).encode()
         if path.startswith("/control/drop/client"):
             client = int(parse_qs(urlparse(path).query)["clientid"][0])
             if client >= FIRST:
@@ -52,20 +57,20 @@ class Glass:
                 body = reply.read()
         except OSError:
             return 503, b""
-        if path.startswith("/stat") and self.slug and self.viewers:
-            body = self.add(body)
-        return 200, body
+        return 200, self.add(body) if path.startswith("/stat") else body
 
     def add(self, page):
         live = page.find(b"<name>live</name>")
-        stream = page.find(b"<name>%s</name>" % self.slug.encode(), live)
-        at = page.find(b"<meta>", stream)
-        if live < 0 or stream < 0 or at < 0:
+        at = page.find(b"<meta>", live)
+        if live < 0 or at < 0:
             return page
-        now = time.monotonic()
-        ours = "".join(CLIENT % (client, ms, ms) for client, ms in
-                       ((c, int((now - began) * 1000)) for c, began in list(self.viewers.items())))
-        return page[:at] + ours.encode() + page[at:]
+        ms = b"%d" % ((time.monotonic() - self.began) * 1000)
+        return page[:at] + self.ours.replace(b"@", ms) + page[at:]
+
+
+def dropped_of(port):
+    with urllib.request.urlopen("http://127.0.0.1:%d/dropped" % port, timeout=20) as reply:
+        return {int(client): at for client, at in json.load(reply).items()}
 
 
 class Hooks:
@@ -131,7 +136,7 @@ def logged(path, event, account):
     """The wall clock of a line of the log, in seconds."""
     with open(path, errors="replace") as f:
         for line in f:
-            if '"%s"' % event in line and '"account":%d' % account in line:
+            if '"%s"' % event in line and '"account":%d,' % account in line:
                 stamp = re.search(r'"time":"([^"]+)Z"', line).group(1)
                 base, fraction = stamp.split(".")
                 return calendar.timegm(time.strptime(base, "%Y-%m-%dT%H:%M:%S")) + float("0." + fraction)
@@ -139,15 +144,16 @@ def logged(path, event, account):
 
 def real_rtmp(options, account, credits, ticket):
     """Plays until nginx ends it. → how long after the last paid second its last byte came."""
-    player = subprocess.Popen(["stdbuf", "-o0", "rtmpdump", "-q", "--live", "-m", "15", "-r",
-                               "rtmp://%s/live/%s?t=%s" % (options.rtmp, options.slug, ticket), "-o", "-"],
+    player = subprocess.Popen(["ffmpeg", "-nostdin", "-v", "quiet", "-i",
+                               "rtmp://%s/live/%s?t=%s" % (options.rtmp, options.slug, ticket),
+                               "-c", "copy", "-flush_packets", "1", "-f", "flv", "-"],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     last = 0
     while player.stdout.read1(65536):
         last = time.time()
     player.wait()
     began = logged(options.log, "streaming.playing", account)
-    return last - began - credits if began else float("inf")
+    return [last - began - credits if began else 1e9, 0, 0]
 
 
 def real_hls(options, account, credits, ticket):
@@ -178,35 +184,36 @@ def real_hls(options, account, credits, ticket):
                         seen.add(line)
                         last = time.time()
         elif began and status == 403:
-            return last - began - credits if last else float("inf"), longest, len(seen)
+            return [last - began - credits if last else 1e9, longest, len(seen)]
         time.sleep(0.5)
-    return float("inf"), longest, len(seen)
+    return [1e9, longest, len(seen)]
+
+
+def player(kind, account, credits, ticket):
+    """Runs one by the same command line, and returns what it found."""
+    found = subprocess.run([sys.executable, __file__, kind] + sys.argv[2:] + ["--player", str(account), str(credits), ticket],
+                           stdout=subprocess.PIPE, timeout=300).stdout
+    return json.loads(found or "[1e9, 0, 0]")
 
 
 def run(options):
-    glass = Glass(options.glass, options.control, options.slug)
-    threading.Thread(target=glass.server.serve_forever, daemon=True).start()
     with open(options.tickets) as f:
         tickets = [(int(a), int(c), t) for a, c, t in (line.split() for line in f)]
     real, ours = tickets[:20], tickets[20:]
     hooks = Hooks(options.hooks, options.secret, options.boot)
-    due, ends, refused, gone = [], {}, {}, set()
+    due, began_at, ends, refused, gone = [], {}, {}, {}, set()
     ramp = max(len(ours) / 500, 5)
 
     def update(client, number):
         if client in gone:
             return
-        if client in glass.dropped:
-            gone.add(client)
-            glass.viewers.pop(client, None)
-            hooks.post("play_done", client, "call=play_done&name=" + options.slug, lambda status: None)
-            hooks.post("disconnect", client, "call=disconnect&app=live", lambda status: None)
-            return
-        ms = int((time.monotonic() - glass.viewers[client]) * 1000)
+        ms = int((time.monotonic() - began_at[client]) * 1000)
 
         def answered(status):
-            if status == 403:
-                glass.dropped.setdefault(client, time.monotonic())
+            if status == 403 and client not in gone: # cut: nginx ends the connection, and says so
+                gone.add(client)
+                hooks.post("play_done", client, "call=play_done&name=" + options.slug, lambda _: None)
+                hooks.post("disconnect", client, "call=disconnect&app=live", lambda _: None)
         hooks.post("update", client, "call=update_play&time=%d&timestamp=%d&name=%s" % (ms // 1000, ms, options.slug),
                    answered)
         heapq.heappush(due, (time.monotonic() + UPDATE_S, client, number + 1))
@@ -220,7 +227,7 @@ def run(options):
                 refused[status] = refused.get(status, 0) + 1
                 return
             now = time.monotonic()
-            glass.viewers[client] = now
+            began_at[client] = now
             if credits:
                 ends[client] = now + credits
             heapq.heappush(due, (now + UPDATE_S, client, 1))
@@ -247,7 +254,7 @@ def run(options):
             window = (now, cpu(options.pid), cpu(options.redis), hooks.sent,
                       histogram(options.hooks, "footlight_billing_tick_lateness_seconds"), time.process_time())
             for i, (account, credits, ticket) in enumerate(real):
-                futures.append((i % 2, pool.submit(real_hls if i % 2 else real_rtmp, options, account, credits, ticket)))
+                futures.append((i % 2, pool.submit(player, "hls" if i % 2 else "rtmp", account, credits, ticket)))
     now = time.monotonic()
     after = histogram(options.hooks, "footlight_billing_tick_lateness_seconds")
     took = now - window[0]
@@ -260,16 +267,19 @@ def run(options):
         print("refused, by status: %s" % refused)
     print("ticks late: p99 at most %g s (of %d); answers to hooks at most %.2f s, our own hooks %.2f s late" % (
         bound, ticks, hooks.slowest, late))
-    lateness = sorted(glass.dropped[c] - end for c, end in ends.items() if c in glass.dropped)
-    wrong = [c for c in glass.dropped if c not in ends]
-    missing = [c for c, end in ends.items() if c not in glass.dropped and end < now - 2]
+    dropped = dropped_of(options.glass)
+    lateness = sorted(dropped[c] - end for c, end in ends.items() if c in dropped)
+    wrong = [c for c in dropped if c not in ends]
+    missing = [c for c, end in ends.items() if c not in dropped and end < now - 2]
     print("cut off after the last paid second: %d viewers, %.2f to %.2f s; %d not at all, %d who had credits" % (
         len(lateness), lateness[0] if lateness else 0, lateness[-1] if lateness else 0, len(missing), len(wrong)))
-    rtmp = sorted(f.result() for kind, f in futures if kind == 0)
+    rtmp = sorted(f.result()[0] for kind, f in futures if kind == 0)
     hls = sorted(f.result() for kind, f in futures if kind == 1)
     print("real RTMP players: %d, %.2f to %.2f s after it; HLS players: %d, %.2f to %.2f s after it (segments of %.1f s)"
           % (len(rtmp), rtmp[0], rtmp[-1], len(hls), hls[0][0], hls[-1][0], max(h[1] for h in hls)), flush=True)
+    rate = (hooks.sent - window[3]) / took
     good = {
+        "hooks came as nginx sends them (is the machine busy?)": rate > 0.85 * len(began_at) / UPDATE_S,
         "nobody was refused": not refused, "p99 of a tick below 1 s": bound < 1, "below one core": busy < 1,
         "all cut within 2 s": bool(lateness) and not missing and not wrong and -1 < lateness[0] and lateness[-1] < 2,
         "real players within 2 s": -1 < rtmp[0] and rtmp[-1] < 2,
@@ -284,14 +294,20 @@ def run(options):
 
 def main():
     if sys.argv[1] == "glass":
-        Glass(int(sys.argv[2]), int(sys.argv[3])).server.serve_forever()
+        Glass(*map(int, sys.argv[2:5])).server.serve_forever()
     parser = argparse.ArgumentParser()
-    parser.add_argument("run")
-    for name in ("glass", "control", "hooks", "pid", "redis", "seconds"):
+    parser.add_argument("part", choices=("run", "rtmp", "hls"))
+    parser.add_argument("--player", nargs=3)
+    for name in ("glass", "hooks", "pid", "redis", "seconds"):
         parser.add_argument("--" + name, type=int, required=True)
     for name in ("site", "rtmp", "secret", "boot", "slug", "tickets", "log"):
         parser.add_argument("--" + name, required=True)
-    sys.exit(run(parser.parse_args()))
+    options = parser.parse_args()
+    if options.part == "run":
+        sys.exit(run(options))
+    account, credits, ticket = options.player
+    play = real_rtmp if options.part == "rtmp" else real_hls
+    print(json.dumps(play(options, int(account), int(credits), ticket)))
 
 
 main()
