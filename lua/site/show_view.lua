@@ -6,9 +6,15 @@ local shows = require "store.shows"
 
 local view = {}
 
+local CREDIT = 1000000
 local RECEIPT_SECONDS = 600 -- how long a page still says what became of a show
 
 local function credits(amount, req) return present.credits(amount, req.locale) end
+
+--- What was watched and paid, for texts; `count` chooses between one credit and several.
+local function sum_of(amount, seconds, req)
+  return { time = view.clock(seconds), amount = credits(amount, req), count = amount == CREDIT and 1 or 2 }
+end
 
 --- "1:05" of seconds.
 function view.clock(seconds) return ("%d:%02d"):format(seconds // 60, seconds % 60) end
@@ -35,7 +41,9 @@ function view.states(show, req, side)
   local t, texts = req.t, {}
   local values = { name = side == "model" and (show.requester_name or "") or show.stage_name }
   for _, state in ipairs(next_steps[side]) do
-    if side == "model" then
+    if side == "model" and state == "active" and show.kind == "group" then
+      texts[state] = t "show.next.model.group"
+    elseif side == "model" then
       texts[state] = t("show.next.model." .. state, values)
     elseif side == "spy" then
       texts[state] = t("show.next.spy." .. state, values)
@@ -80,7 +88,7 @@ function view.receipt(req, room)
     return { text = why(show, req, "viewer") .. " " .. t("show.settling"), tone = "soft" }
   end
   return { tone = "good", text = why(show, req, "viewer") .. " " .. t("show.paid",
-    { time = view.clock(seconds), amount = credits(mine.captured + mine.metered, req) }) }
+    sum_of(mine.captured + mine.metered, seconds, req)) }
 end
 
 --- The same for the model.
@@ -96,7 +104,7 @@ function view.last_of_model(req, model)
   if open > 0 then
     text = text .. " " .. t("show.settling")
   elseif show.started_at then
-    text = text .. " " .. t("show.earned", { time = view.clock(show.seconds), amount = credits(sum, req) })
+    text = text .. " " .. t("show.earned", sum_of(sum, show.seconds, req))
   end
   return { text = text, tone = sum > 0 and "good" or "soft" }
 end

@@ -4,12 +4,14 @@ local form = require "footlight.form"
 local live = require "site.live"
 local present = require "site.present"
 local regions = require "site.regions"
+local redis = require "runtime.redis"
 local rooms = require "store.rooms"
 local rules = require "store.show_rules"
 local access = require "site.show_access"
 local offers = require "site.show_offers"
 local show_evidence = require "site.show_evidence"
 local shows = require "store.shows"
+local task = require "runtime.task"
 
 local HOLD_MORE = 7200 -- seconds beyond what it pays for: until it is taken or given back
 
@@ -42,6 +44,15 @@ local function refuse(req, room, status, key, values)
   local link = status == 402 and { href = "/credits?next=/r/" .. room.slug, label = req.t("credits.buy") }
     or { href = "/r/" .. room.slug, label = req.t("room.back", { name = room.name }) }
   return req:render("site/message", { heading = req.t("show.refused"), text = text, link = link }, status)
+end
+
+-- The page that comes next has a player: its ticket must be for the show that hooks and media know of.
+local function await_projection(room)
+  for _ = 1, 30 do
+    local stage = shows.on_stage(room.id)
+    if redis.call("HGET", "p:model:" .. room.slug, "show") == tostring(stage and stage.id or 0) then return end
+    task.sleep(0.05)
+  end
 end
 
 local function done(req, room)
@@ -141,6 +152,7 @@ local function end_show(req, room, values)
       shows.move { id = show.id, from = "requested", to = "withdrawn", reason = "viewer" }
     else
       shows.finish(show.id, "viewer")
+      await_projection(room)
     end
   elseif show.kind == "ticket" then
     return refuse(req, room, 409, "show.ticket_kept")

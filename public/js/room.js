@@ -120,7 +120,7 @@ function onStatus(message) {
     setTimeout(() => location.reload(), Math.random() * 700);
     return;
   }
-  if (message.show !== undefined) setTimeout(() => shows?.refresh(), Math.random() * 700);
+  if (message.show !== undefined) setTimeout(() => shows?.refresh(), Math.random() * 2500);
   if (message.state === state) return;
   const before = state;
   state = message.state;

@@ -127,8 +127,8 @@ return {
   ["show.on_now"] = "läuft gerade",
   ["show.nothing_charged"] = "Es wurde nichts berechnet.",
   ["show.settling"] = "Sie wird gerade abgerechnet.",
-  ["show.paid"] = "{time} Min., {amount} Credits.",
-  ["show.earned"] = "{time} Min., {amount} Credits.",
+  ["show.paid"] = { one = "{time} geschaut, {amount} Credit bezahlt.", other = "{time} geschaut, {amount} Credits bezahlt." },
+  ["show.earned"] = { one = "Sie dauerte {time} und brachte {amount} Credit.", other = "Sie dauerte {time} und brachte {amount} Credits." },
   ["show.why.viewer.declined"] = "{name} hat diesmal abgelehnt.",
   ["show.why.viewer.declined_credit"] = "Die Credits reichten nicht mehr für das Minimum.",
   ["show.why.viewer.expired"] = "{name} hat nicht rechtzeitig geantwortet.",
@@ -201,4 +201,5 @@ return {
   ["blocks.bad_countries"] = "Eines davon ist kein Ländercode.",
   ["blocks.bad_networks"] = "Eines davon ist weder Adresse noch Netz.",
   ["blocks.saved"] = "Gespeichert. Es gilt ab jetzt.",
+  ["show.next.model.group"] = "Nur wer dabei ist, sieht dich. Du kannst sie jederzeit beenden.",
 }

@@ -127,8 +127,8 @@ return {
   ["show.on_now"] = "on now",
   ["show.nothing_charged"] = "Nothing was charged.",
   ["show.settling"] = "It is being settled.",
-  ["show.paid"] = "{time} min, {amount} credits.",
-  ["show.earned"] = "{time} min, {amount} credits.",
+  ["show.paid"] = { one = "Watched {time}, paid {amount} credit.", other = "Watched {time}, paid {amount} credits." },
+  ["show.earned"] = { one = "It lasted {time} and brought {amount} credit.", other = "It lasted {time} and brought {amount} credits." },
   ["show.why.viewer.declined"] = "{name} declined this time.",
   ["show.why.viewer.declined_credit"] = "There were not enough credits for the minimum any more.",
   ["show.why.viewer.expired"] = "{name} did not answer in time.",
@@ -201,4 +201,5 @@ return {
   ["blocks.bad_countries"] = "One of these is not a country's code.",
   ["blocks.bad_networks"] = "One of these is not an address or a network.",
   ["blocks.saved"] = "Saved. It applies from now on.",
+  ["show.next.model.group"] = "Only its members see you. You may end it at any time.",
 }
