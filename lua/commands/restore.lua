@@ -9,14 +9,19 @@ local task = require "runtime.task"
 
 local HOURS = 6 * 3600
 local START_SECONDS = 60
-local SAID_MOST = 800
+local SAID_MOST = 600
 
 -- A program's output; nil and what it said when it failed.
 local function run(words)
   words.limit = HOURS
   local outcome, reason = process.run(words)
   if not outcome then return nil, reason end
-  if outcome.status ~= 0 then return nil, (outcome.errors .. outcome.output):sub(-SAID_MOST) end
+  if outcome.status ~= 0 then
+    -- The cause stands at the beginning, or at the end.
+    local said = outcome.errors .. outcome.output
+    if #said > 2 * SAID_MOST then said = said:sub(1, SAID_MOST) .. " … " .. said:sub(-SAID_MOST) end
+    return nil, ("status %d: %s"):format(outcome.status, said)
+  end
   return outcome.output
 end
 
@@ -72,8 +77,15 @@ local function steps_of(folder, place, user)
   local steps = {
     { "look at the files", function() return unharmed(folder) end },
     { "make a database server", function()
-      return run { "mariadb-install-db", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--skip-test-db",
-        "--auth-root-authentication-method=socket", "--auth-root-socket-user=" .. user }
+      local function make()
+        return run { "mariadb-install-db", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--skip-test-db",
+          "--auth-root-authentication-method=socket", "--auth-root-socket-user=" .. user }
+      end
+      -- On a crowded machine its helpers may be ended; that says nothing about the backup.
+      local made = make()
+      if made then return made end
+      shell('rm -rf "$1/mariadb"', place)
+      return make()
     end },
     { "start it", function()
       task.spawn(process.run, { "mariadbd", "--no-defaults", "--datadir=" .. place .. "/mariadb",
