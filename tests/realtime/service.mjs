@@ -1,14 +1,33 @@
 // Starts two instances of the realtime service of the environment that the tests run in, on ports
 // of its own, and ends them. Used by clients.mjs.
 import { spawn } from "node:child_process";
-import { createHmac } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** A site of our own, for tools/fault: no environment of tests is there. */
+function privateSite(binary) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "footlight-site-"));
+  const secrets = path.join(folder, "secrets");
+  fs.mkdirSync(secrets);
+  for (const name of ["ticket", "token", "cookie", "hooks", "seal", "segment", "mariadb"])
+    fs.writeFileSync(path.join(secrets, name), randomBytes(32).toString("hex"));
+  const site = path.join(folder, "site.lua");
+  fs.writeFileSync(site, `return { environment = "production", var = "${folder}",
+  listen = { realtime = "127.0.0.1:1" },
+  redis = { main = { address = "unix:" }, money = { address = "unix:${folder}/none.sock" } },
+  secrets = { directory = "${secrets}" }, mariadb = { password = secret "mariadb" },
+}
+`);
+  return { binary, root: fileURLToPath(new URL("../..", import.meta.url)), site, folder };
+}
 
 /** The command line of the `footlight test` that started us: the binary, --root and --site. */
 function parent() {
+  if (process.env.FOOTLIGHT_BINARY) return privateSite(process.env.FOOTLIGHT_BINARY);
   const words = fs.readFileSync(`/proc/${process.ppid}/cmdline`, "utf8").split("\0");
   const option = (name) => words[words.indexOf(name) + 1];
   return {
@@ -120,11 +139,11 @@ function privateRedis(folder) {
 
 /** options.redisOfItsOwn: not that of the environment, so that restartRedis({ keep }) is there. */
 export async function start(options = {}) {
-  const { binary, root, site } = parent();
+  const { binary, root, site, folder: made } = parent();
   const [one, two] = await freePorts();
   let text = fs.readFileSync(site, "utf8");
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "footlight-realtime-"));
-  const own = options.redisOfItsOwn ? privateRedis(folder) : null;
+  const own = options.redisOfItsOwn || made ? privateRedis(folder) : null;
   await own?.begin();
   if (own) text = text.replace(/main = \{ address = "[^"]+"/, `main = { address = "${own.address}"`);
   const secrets = text.match(/secrets = \{ directory = "([^"]+)"/)[1];
@@ -166,6 +185,7 @@ export async function start(options = {}) {
     }
     await own?.end();
     fs.rmSync(folder, { recursive: true });
+    if (made) fs.rmSync(made, { recursive: true });
   }
 
   try {
@@ -175,7 +195,7 @@ export async function start(options = {}) {
     await stop();
     throw error;
   }
-  const redis = redisOf(text);
+  const redis = own?.redis ?? redisOf(text);
   return { ports: [one, two], key, stop, child, redis, publish: publisherOf(redis), restartRedis: own?.restart };
 }
 
