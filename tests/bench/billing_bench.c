@@ -36,8 +36,10 @@ static void on_cut(void *context, struct slice sid, const char *reason) {
     cuts++;
 }
 static void on_closed(void *context, struct slice sid, int64_t price) {
+    uint64_t index = 0;
     (void)context;
-    (void)sid;
+    // One that was cut (the machine stood still) closes by itself.
+    if (slice_to_u64(slice_sub(sid, 1, sid.size), &index) && index < meter_total) meters[index] = NULL;
     (void)price;
     all = ++closed == meter_total;
 }
@@ -90,13 +92,16 @@ static void flat_out(size_t pipeline, double seconds) {
     double began = now(), cpu_began = cpu();
     size_t sent = 0, at = 0;
     while (now() - began < seconds) {
+        size_t last = meter_total;
         for (size_t i = 0; i < pipeline; i++, at = (at + 1) % meter_total) {
+            if (!meters[at] || meters[at]->ticking) continue;
+            last = at;
             meter_evidence(meters[at]);
             meter_send_tick(meters[at]);
+            sent++;
         }
-        sent += pipeline;
-        struct meter *last = meters[(at + meter_total - 1) % meter_total];
-        while (last->ticking) uv_run(&loop.uv, UV_RUN_ONCE);
+        if (last == meter_total) uv_run(&loop.uv, UV_RUN_ONCE);
+        while (last < meter_total && meters[last] && meters[last]->ticking) uv_run(&loop.uv, UV_RUN_ONCE);
     }
     double took = now() - began;
     printf("%.0f %.0f\n", (double)sent / took, (cpu() - cpu_began) / took * 100);
@@ -153,7 +158,7 @@ static void on_beat(struct timer *timer) {
     loop_timer_start(&loop, timer, 1);
     for (; (double)beat_sent < passed * beat_rate; beat_sent++) {
         struct meter *meter = meters[beat_sent % meter_total];
-        if (meter->ticking) continue;
+        if (!meter || meter->ticking) continue;
         meter_evidence(meter);
         meter_send_tick(meter);
     }
@@ -178,7 +183,9 @@ static void by_the_clock(double seconds) {
     double began = now(), cpu_began = cpu();
     int64_t ticks = metric_value(billing->ticks);
     while (now() - began < seconds) {
-        for (size_t i = 0; i < meter_total; i++) meter_evidence(meters[i]);
+        for (size_t i = 0; i < meter_total; i++) {
+            if (meters[i]) meter_evidence(meters[i]);
+        }
         for (int i = 0; i < 20; i++) {
             bool never = false;
             time_one();
@@ -227,12 +234,14 @@ int main(int count, char **arguments) {
     } else {
         by_the_clock(seconds);
         all = false;
-        for (size_t i = 0; i < meter_total; i++) meter_close(meters[i], 0, "done");
+        for (size_t i = 0; i < meter_total; i++) {
+            if (meters[i]) meter_close(meters[i], 0, "done");
+        }
         loop_run_until(&loop, &all, 60000);
     }
+    billing_free(billing);
+    redis_client_free(client); // the last answers are told here
     memory_free(single.figures);
     memory_free(meters);
-    billing_free(billing);
-    redis_client_free(client);
     return loop_close(&loop);
 }
