@@ -45,11 +45,22 @@ local function encode(values)
   return table.concat(parts, "&")
 end
 
+local prepared = false
+
+-- Loading the site and its templates within the first request would count against that request's limits.
+-- What is wrong with them shows in that request. Templates that a spec has loaded itself are left alone.
+local function prepare()
+  if prepared then return end
+  prepared = true
+  pcall(function()
+    local site = require "site"
+    if not next(require("footlight.view").list()) then site.check() end
+  end)
+end
+
 --- A client with no cookies. Options: headers (sent with every request), remote (its address).
 function Client.new(options)
-  -- Loading the site within the first request would count against that request's limits. What is wrong
-  -- with it shows in that request.
-  if not package.loaded.site then pcall(require, "site") end
+  prepare()
   return setmetatable({ cookies = {}, options = options or {} }, Client)
 end
 
