@@ -34,7 +34,10 @@ function job.control()
   local now, live = task.monotonic_ms(), {}
   local full = config.get "media.recordings_bytes"
   local kept = recordings.kept()
+  local here = config.get("rtmp.host") or "main"
   for _, slug in ipairs(streaming.list()) do
+    -- The files lie where the stream comes in: another host's nginx writes them out of our reach.
+    if (redis.call("HGET", "live:" .. slug, "host") or "main") ~= here then goto continue end
     live[slug] = true
     local about = streaming.live(slug)
     local said = redis.call("HMGET", "p:model:" .. slug, "record", "show", "state")
@@ -49,6 +52,7 @@ function job.control()
       -- Begun by a process before us.
       if order(slug, "stop") then told[slug] = { on = false, at = now } end
     end
+    ::continue::
   end
   for slug in pairs(told) do
     if not live[slug] then told[slug] = nil end

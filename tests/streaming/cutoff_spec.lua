@@ -6,6 +6,7 @@ local config = require "runtime.config"
 local db = require "runtime.db"
 local file = require "runtime.file"
 local process = require "runtime.process"
+local redis = require "runtime.redis"
 local shows = require "store.shows"
 local streaming = require "runtime.streaming"
 local task = require "runtime.task"
@@ -131,6 +132,9 @@ describe("the picture is gone in time", function()
     assert(billing.hold { op = ("show:%d:%d"):format(show.id, viewer), account = viewer, amount = RATE,
       payee = model.id, type = "private", seconds = 600 })
     assert.is_true(shows.accept(show.id, RATE))
+    -- A ticket that comes before hooks and media know of the show is refused for good.
+    testing.wait_for(function() return redis.call("HGET", "p:model:" .. model.slug, "show") == tostring(show.id) end, 5,
+      "the projection")
     ends_the_picture(model, { account = viewer, rate = RATE, free = 60, policy = "private", show = show.id }, function()
       local began = task.monotonic_ms()
       assert.equal("ending", shows.finish(show.id, "model"))
