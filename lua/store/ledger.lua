@@ -444,7 +444,7 @@ end
 
 -- A table in pages of its ids, as it was at one moment: fn(tx, first, last) for each, then finish(tx). A
 -- ledger of any size is looked through so, while no single statement takes long.
-local PAGE = 50000
+local PAGE = 20000
 local function in_pages(of, fn, finish)
   db.transaction(function(tx)
     local most = tx.one("SELECT COALESCE(MAX(id), 0) AS id FROM " .. of).id
@@ -459,10 +459,11 @@ function ledger.unbalanced(count)
   in_pages("ledger_txns", function(tx, first, last)
     if #found >= count then return end
     for _, row in ipairs(tx.rows([[
-      SELECT t.id, t.idem_key, w.currency, SUM(e.amount) AS sum
-      FROM ledger_txns t JOIN ledger_entries e ON e.txn_id = t.id JOIN wallets w ON w.id = e.wallet_id
-      WHERE t.id BETWEEN ? AND ?
-      GROUP BY t.id, t.idem_key, w.currency HAVING SUM(e.amount) <> 0 ORDER BY t.id LIMIT ?]],
+      SELECT t.id, t.idem_key, wrong.currency, wrong.sum
+      FROM (SELECT e.txn_id, w.currency, SUM(e.amount) AS sum
+        FROM ledger_entries e JOIN wallets w ON w.id = e.wallet_id
+        WHERE e.txn_id BETWEEN ? AND ? GROUP BY e.txn_id, w.currency HAVING SUM(e.amount) <> 0) AS wrong
+      JOIN ledger_txns t ON t.id = wrong.txn_id ORDER BY t.id LIMIT ?]],
       first, last, count - #found)) do
       found[#found + 1] = row
     end
