@@ -125,6 +125,7 @@ void connection_report_lost(struct mariadb_connection *c, unsigned code, const c
     mariadb_error_set(&error, connecting ? MARIADB_UNAVAILABLE : MARIADB_LOST, code, NULL,
                       "%s (%u)", message, code);
     loop_timer_stop(c->loop, &c->limit);
+    loop_undefer(&c->start); // a job that was handed to it in this tick has not begun
     struct mariadb_job *job = take_job(c);
     if (job && !job->error.kind) job->error = error;
     c->owner->on_lost(c, job, &error);
