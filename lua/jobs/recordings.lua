@@ -23,9 +23,11 @@ local told = {} -- slug → { on = bool, at = monotonic ms }
 local function folder() return config.get "media.recordings" end
 local function path_of(name, ending) return ("%s/%s.%s"):format(folder(), name, ending) end
 
-local function order(slug, verb)
+-- At the host where the broadcast came in; the others only pull it.
+local function order(slug, verb, host)
+  local control = config.get(("rtmp.hosts.%s.control"):format(host or "main")) or config.get "rtmp.control"
   local ok, answer = pcall(http.request, { url = ("%s/record/%s?app=live&name=%s&rec=archive"):format(
-    config.get "rtmp.control", verb, slug), timeout = 2 })
+    control, verb, slug), timeout = 2 })
   return ok and answer ~= nil and (answer.status == 200 or answer.status == 204)
 end
 
@@ -45,12 +47,12 @@ function job.control()
       and about ~= nil and about.state == "live" and (kept[slug] or 0) < full
     local last = told[slug]
     if wanted and (not last or not last.on or now - last.at > AGAIN_MS) then
-      if order(slug, "start") then told[slug] = { on = true, at = now } end
+      if order(slug, "start", about.host) then told[slug] = { on = true, at = now } end
     elseif not wanted and last and last.on then
-      if order(slug, "stop") then told[slug] = { on = false, at = now } end
+      if order(slug, "stop", about and about.host) then told[slug] = { on = false, at = now } end
     elseif not wanted and not last and said[1] then
       -- Begun by a process before us.
-      if order(slug, "stop") then told[slug] = { on = false, at = now } end
+      if order(slug, "stop", about and about.host) then told[slug] = { on = false, at = now } end
     end
     ::continue::
   end
