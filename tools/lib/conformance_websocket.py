@@ -19,7 +19,7 @@ fixers = [f"lib2to3.fixes.fix_{name}" for name in (
 converter = RefactoringTool(fixers)
 # What has other names since, and a base class that Python 3 wants in another place.
 renamed = {
-    "(object, Case, )": "(Case, )", "implements(interfaces.IPushProducer)": "pass",
+    "len(self.payload) / self": "len(self.payload) // self", "(object, Case, )": "(Case, )", "implements(interfaces.IPushProducer)": "pass",
     "requestNoContextTakeover =": "request_no_context_takeover =", "x.requestNoContextTakeover": "x.request_no_context_takeover",
     "requestMaxWindowBits =": "request_max_window_bits =", "x.requestMaxWindowBits": "x.request_max_window_bits",
     "acceptNoContextTakeover": "accept_no_context_takeover", "acceptMaxWindowBits": "accept_max_window_bits",
@@ -44,7 +44,8 @@ class Converting(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module):
-        text = open(module.__file__, encoding="utf-8").read().rstrip() + "\n"
+        # By bytes: a literal was the bytes of its UTF-8.
+        text = open(module.__file__, encoding="latin-1").read().rstrip() + "\n"
         for old, new in renamed.items():
             text = text.replace(old, new)
         exec(compile(str(converter.refactor_string(text, module.__file__)), module.__file__, "exec"), module.__dict__)
@@ -103,6 +104,7 @@ class Protocol(WebSocketClientProtocol):
 
     def connectionMade(self):
         self.connectionWasOpen, self.createWirelog = False, True
+        self.txFrameStats = collections.Counter()
         super().connectionMade()
 
     def enableWirelog(self, on):
@@ -111,6 +113,7 @@ class Protocol(WebSocketClientProtocol):
     def sendFrame(self, opcode, payload=b"", **more):
         if isinstance(more.get("mask"), str):
             more["mask"] = as_bytes(more["mask"])
+        self.txFrameStats[opcode] += 1
         super().sendFrame(opcode, payload=as_bytes(payload), **more)
 
     def sendMessage(self, payload, *more, **named):
