@@ -5,7 +5,7 @@
 //   billing_bench clock ADDRESS METERS SECONDS            METERS meters that run by themselves
 //
 // The peer, redis-benchmark with the same function and the same pipelining on the sessions that `flat`
-// leaves open, is run by tools/bench/billing.
+// leaves open, is run by tools/bench billing.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
--- What tools/bench/meters needs before it begins: credits in the viewers' wallets, and their tickets. Reads
+-- What tools/bench meters needs before it begins: credits in the viewers' wallets, and their tickets. Reads
 -- "account:credits" lines from FOOTLIGHT_BENCH_IN (credits 0: as good as without end), writes one line a
 -- viewer to FOOTLIGHT_BENCH_OUT: account, credits, ticket.
 local billing = require "runtime.billing"

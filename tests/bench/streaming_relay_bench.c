@@ -1,4 +1,4 @@
-// tools/bench/relay: many WebSocket-FLV viewers of one stream, on one thread, that read and count.
+// tools/bench relay: many WebSocket-FLV viewers of one stream, on one thread, that read and count.
 //
 //   streaming_relay_bench ADDRESS SLUG TICKET-KEY VIEWERS SECONDS PID
 //

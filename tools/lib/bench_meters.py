@@ -1,4 +1,4 @@
-"""What tools/bench/meters runs: viewers by the thousand, as nginx-rtmp would report them, and a few real ones.
+"""What tools/bench meters runs: viewers by the thousand, as nginx-rtmp would report them, and a few real ones.
 
 glass PORT CONTROL VIEWERS: nginx's stat and control pages, with our viewers in the list. run …: their hooks,
 the real players, and the verdict. rtmp …, hls …: one real player, in a process of its own, because what is

@@ -1,4 +1,4 @@
-/// The load generator of tools/bench/realtime: many WebSocket clients on one thread, a publisher, and
+/// The load generator of tools/bench realtime: many WebSocket clients on one thread, a publisher, and
 /// what came of it as one line of JSON.
 ///
 ///   realtime_load KIND HOST:PORT [clients=N] [rate=N] [seconds=N] [size=N] [sleepers=N] [redis=SOCKET]

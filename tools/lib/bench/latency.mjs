@@ -1,6 +1,6 @@
-// Run by tools/bench/latency: plays in Chromium with the site's player and reads the clock in the picture.
+// Run by tools/bench latency: plays in Chromium with the site's player and reads the clock in the picture.
 import { readFileSync } from "node:fs";
-import { launch, signIn, site, until, visitor } from "../../tests/browser/helpers.mjs";
+import { launch, signIn, site, until, visitor } from "../../../tests/browser/helpers.mjs";
 
 const seconds = Number(process.env.LATENCY_SECONDS);
 const BROADCASTER = { name: "theo_b", slug: "theo-b" }; // of the demo data
