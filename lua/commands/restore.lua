@@ -78,7 +78,7 @@ local function steps_of(folder, place, user)
     { "look at the files", function() return unharmed(folder) end },
     { "make a database server", function()
       local function make()
-        return run { "mariadb-install-db", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--skip-test-db",
+        return run { "mariadb-install-db", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--skip-name-resolve", "--skip-test-db",
           "--auth-root-authentication-method=socket", "--auth-root-socket-user=" .. user }
       end
       -- On a crowded machine its helpers may be ended; that says nothing about the backup.

@@ -69,7 +69,7 @@ static inline void mariadb_server_start(struct mariadb_server *server) {
         snprintf(server->socket, sizeof server->socket, "%s/socket", server->folder);
         snprintf(data, sizeof data, "--datadir=%s/data", server->folder);
         pid_t pid = mariadb_server_run(server, (const char *const[]){
-            "mariadb-install-db", "--no-defaults", data, user, "--skip-test-db",
+            "mariadb-install-db", "--no-defaults", data, user, "--skip-name-resolve", "--skip-test-db",
             "--auth-root-authentication-method=normal", NULL});
         int status = -1;
         waitpid(pid, &status, 0);

@@ -141,7 +141,7 @@ start_mariadb() {
     fill conf/mariadb.cnf "$var/conf/mariadb.cnf" run="$var/run" data="$var/data/mariadb" log="$var/log"
     give_to_service
     if [ ! -d "$var/data/mariadb/mysql" ]; then
-        as_service mariadb-install-db --no-defaults --datadir="$var/data/mariadb" --skip-test-db \
+        as_service mariadb-install-db --no-defaults --datadir="$var/data/mariadb" --skip-name-resolve --skip-test-db \
             --auth-root-authentication-method=socket --auth-root-socket-user="$service_user" \
             > "$var/log/mariadb-install.log" 2>&1 ||
             fail "MariaDB could not make its files" "$var/log/mariadb-install.log"

@@ -103,7 +103,7 @@ suite_check() {
 # cmocka programs print "[  PASSED  ] N test(s)." and "[  FAILED  ] N test(s)".
 count_cmocka() {
     awk '/^\[  PASSED  \] [0-9]+ test/ { p += $4 } /^\[  FAILED  \] [0-9]+ test/ { f += $4 }
-         /^program failed: / { f++ } { print }
+         /^program failed: / || /^\[  FAILED  \] GROUP (SETUP|TEARDOWN)/ { f++ } { print }
          END { printf "%d passed, %d failed, 0 skipped\n", p, f; exit f > 0 }'
 }
 run_unit_programs() { # BUILD-FOLDER
