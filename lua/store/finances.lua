@@ -29,9 +29,11 @@ function finances.sales(from, to)
   return db.rows([[
     SELECT o.provider, o.currency, COUNT(*) AS count, CAST(SUM(o.price_minor) AS SIGNED) AS minor,
       CAST(SUM(o.credits + o.promo_credits) AS SIGNED) AS credits,
-      CAST(COALESCE(SUM((SELECT SUM(r.amount_minor) FROM refunds r WHERE r.order_id = o.id AND r.state = 'done')), 0)
-        AS SIGNED) AS refunded
-    FROM orders o WHERE o.paid_at >= ? AND o.paid_at < ?
+      CAST(COALESCE(SUM(r.minor), 0) AS SIGNED) AS refunded
+    FROM orders o
+    LEFT JOIN (SELECT order_id, SUM(amount_minor) AS minor FROM refunds WHERE state = 'done' GROUP BY order_id) r
+      ON r.order_id = o.id
+    WHERE o.paid_at >= ? AND o.paid_at < ?
     GROUP BY o.provider, o.currency ORDER BY o.provider, o.currency]], from, to)
 end
 

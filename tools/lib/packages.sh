@@ -6,7 +6,7 @@ packages_site=(
     cmake ninja-build gcc libc6-dev pkg-config
     libuv1-dev liblua5.4-dev lua-cjson-dev libhiredis-dev libmariadb-dev libsodium-dev
     libcurl4-openssl-dev zlib1g-dev libbrotli-dev brotli node-llhttp
-    mariadb-server-core mariadb-client-core redis-tools nginx libnginx-mod-rtmp ffmpeg
+    mariadb-server-core mariadb-client redis-tools nginx libnginx-mod-rtmp ffmpeg
     curl ca-certificates procps
 )
 # What the tests need on top.
