@@ -1,5 +1,6 @@
 #include "lua/lua_match.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -422,6 +423,7 @@ static int gsub(lua_State *L) { // [1] text, [2] pattern, [3] replacement, [4] h
     bool usable = type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE;
     luaL_argexpected(L, usable, 3, "string/function/table");
     lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)size + 1), count = 0;
+    assert(text && pattern);
     struct match m;
     bool anchored = pattern_size > 0 && *pattern == '^';
     match_init(&m, L, text, size, pattern + anchored, pattern_size - anchored);

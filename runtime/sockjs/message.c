@@ -115,11 +115,10 @@ void sockjs_bundle_add(struct sockjs_bundle *bundle, struct sockjs_message *mess
 
 struct chunk *sockjs_bundle_frames(struct sockjs_bundle *bundle, bool raw, bool deflated) {
     struct chunk **frames = &bundle->frames[raw][deflated];
+    // cppcheck-suppress identicalInnerCondition ; it was assigned in between
     if (*frames) return *frames;
-    if (bundle->count == 1) {
-        *frames = chunk_share(sockjs_message_frame(bundle->messages[0], raw, deflated));
-        return *frames;
-    }
+    if (bundle->count == 1)
+        return *frames = chunk_share(sockjs_message_frame(bundle->messages[0], raw, deflated));
     struct buffer all = {0};
     for (size_t i = 0; i < bundle->count; i++)
         buffer_append_slice(&all,

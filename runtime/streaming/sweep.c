@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -59,6 +60,7 @@ static void on_client(void *context, const struct stat_client *client) {
 
 static void on_stream(void *context, const struct stat_stream *stream) {
     struct media_host *host = context;
+    assert(stream);
     struct show *show = show_find(host->streaming, slice_of(stream->stream));
     if (!show || show->host != host || strcmp(stream->app, "live") != 0) return;
     if (show->moving && (stream->video || stream->audio)) show_first_picture(show);

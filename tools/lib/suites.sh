@@ -141,8 +141,9 @@ prepare_hosts() {
 suite_hosts() { FOOTLIGHT_SECOND_HOST=$((port_http + 10)) in_runtime hosts; }
 prepare_browser() { need_site; }
 suite_browser() {
-    # node's runner in TAP form, counted into our own last line.
-    FOOTLIGHT_VAR=$var node --test --test-reporter=tap tests/browser/ 2>&1 | awk '
+    # node's runner in TAP form, counted into our own last line. Node.js 18 tries one address of localhost
+    # only, which may be ::1, where nothing listens.
+    FOOTLIGHT_VAR=$var node --dns-result-order=ipv4first --test --test-reporter=tap tests/browser/ 2>&1 | awk '
         /^# pass / { p = $3 } /^# fail / { f = $3 } /^# cancelled / { f += $3 } /^# skipped / { s = $3 } { print }
         END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }'
 }
