@@ -4,14 +4,12 @@ local crypto = require "runtime.crypto"
 local form = require "footlight.form"
 local format = require "footlight.format"
 local forms = require "site.forms"
-local live = require "site.live"
 local log = require "runtime.log"
 local access = require "site.show_access"
 local offers = require "site.show_offers"
 local present = require "site.present"
 local realtime = require "runtime.realtime"
-local regions = require "site.regions"
-local rooms = require "store.rooms"
+local room_of = require "site.room_of"
 local show_panel = require "studio.show_panel"
 
 local CREDIT = 1000000
@@ -27,13 +25,6 @@ local tip_form = form.define {
 local watch_form = form.define {
   { "rate", form.integer { min = 0, max = 999999999 } },
 }
-
-local function room_of(req)
-  local row = rooms.by_slug(req.params.slug)
-  if not row or row.state ~= "approved" then req:not_found() end
-  if regions.bar_room(req, row) then req:not_found(req.t "room.not_available") end
-  return present.room(row, live.of(row.slug), req)
-end
 
 local function own(req, room)
   return req.account ~= nil and req.account.id == room.account_id

@@ -1,10 +1,9 @@
 --- Shows from the viewer's side: asking for one, buying, joining, spying, and ending it.
 local billing = require "runtime.billing"
 local form = require "footlight.form"
-local live = require "site.live"
 local present = require "site.present"
-local regions = require "site.regions"
 local redis = require "runtime.redis"
+local room_of = require "site.room_of"
 local rooms = require "store.rooms"
 local rules = require "store.show_rules"
 local access = require "site.show_access"
@@ -24,13 +23,6 @@ local ask_form = form.define {
 local end_form = form.define {
   { "show", form.integer { min = 1, max = 999999999 } },
 }
-
-local function room_of(req)
-  local row = rooms.by_slug(req.params.slug)
-  if not row or row.state ~= "approved" then req:not_found() end
-  if regions.bar_room(req, row) then req:not_found(req.t "room.not_available") end
-  return present.room(row, live.of(row.slug), req)
-end
 
 local function available(account)
   local wallet = billing.wallet(account.id)

@@ -4,19 +4,12 @@ local command = require "commands.billing"
 local config = require "runtime.config"
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
-local flusher = require "jobs.ledger"
 local ledger = require "store.ledger"
 local testing = require "footlight.testing"
 local wallet_command = require "commands.wallet"
+local support = dofile(config.root .. "/tests/billing/support.lua")
 
-local function make_account()
-  local name = "t" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
-  return (select(2, db.exec("INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1", name))), name
-end
-
-local function flush()
-  while flusher.flush() > 0 do end
-end
+local make_account, flush = support.account, support.flush
 
 -- Runs a command without letting its words reach the terminal.
 local function quietly(run, words)

@@ -2,9 +2,9 @@
 -- shares of single models, closed months, reconciliation without an end.
 local billing = require "runtime.billing"
 local command = require "commands.billing"
+local config = require "runtime.config"
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
-local flusher = require "jobs.ledger"
 local json = require "runtime.json"
 local ledger = require "store.ledger"
 local legs = require "store.ledger_legs"
@@ -15,25 +15,9 @@ local reconciliation = require "store.reconciliation"
 local refunds = require "store.ledger_refunds"
 local task = require "runtime.task"
 local testing = require "footlight.testing"
+local support = dofile(config.root .. "/tests/billing/support.lua")
 
-local CREDIT = 1000000
-
-local function make_account()
-  local name = "t" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
-  return (select(2, db.exec("INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1", name)))
-end
-
-local function make_model(account)
-  local slug = "m" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
-  return (select(2, db.exec("INSERT INTO model_profiles (account_id, slug, stage_name) VALUES (?, ?, ?)",
-    account, slug, slug)))
-end
-
-local function flush()
-  while flusher.flush() > 0 do end
-end
-
-local function op(name) return "spec:" .. crypto.random_token(9) .. ":" .. name end
+local CREDIT, make_account, make_model, flush, op = support.CREDIT, support.account, support.model, support.flush, support.op
 
 local function sums_of(account)
   local sums = {}

@@ -1,28 +1,12 @@
 -- From wallets in Redis to lines in MariaDB: what is booked, once, and that it sums to zero.
 local billing = require "runtime.billing"
+local config = require "runtime.config"
 local crypto = require "runtime.crypto"
 local db = require "runtime.db"
-local flusher = require "jobs.ledger"
 local ledger = require "store.ledger"
+local support = dofile(config.root .. "/tests/billing/support.lua")
 
-local CREDIT = 1000000
-
-local function make_account()
-  local name = "t" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
-  return (select(2, db.exec("INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1", name)))
-end
-
-local function make_model(account)
-  local slug = "m" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
-  return (select(2, db.exec("INSERT INTO model_profiles (account_id, slug, stage_name) VALUES (?, ?, ?)",
-    account, slug, slug)))
-end
-
-local function flush()
-  while flusher.flush() > 0 do end
-end
-
-local function op(name) return "spec:" .. crypto.random_token(9) .. ":" .. name end
+local CREDIT, make_account, make_model, flush, op = support.CREDIT, support.account, support.model, support.flush, support.op
 
 local function kind_sums(account)
   local sums = {}

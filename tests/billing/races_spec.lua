@@ -1,18 +1,13 @@
 -- Every operation against every other at once on one wallet: whatever the order that Redis makes of them,
 -- the wallet and its outbox agree, and no credit appears or is lost.
 local billing = require "runtime.billing"
+local config = require "runtime.config"
 local crypto = require "runtime.crypto"
-local db = require "runtime.db"
-local flusher = require "jobs.ledger"
 local ledger = require "store.ledger"
 local task = require "runtime.task"
+local support = dofile(config.root .. "/tests/billing/support.lua")
 
-local CREDIT = 1000000
-
-local function make_account()
-  local name = "t" .. crypto.random_token(9):lower():gsub("[^a-z0-9]", "x")
-  return (select(2, db.exec("INSERT INTO accounts (name, state, role_id) SELECT ?, 'active', id FROM roles ORDER BY id LIMIT 1", name)))
-end
+local CREDIT, make_account = support.CREDIT, support.account
 
 -- name → a function of (account, a fresh key, the key of a purchase, of a tip, of a hold)
 local operations = {
@@ -67,7 +62,7 @@ describe("operations that race on one wallet", function()
         task.wait_all(tasks)
         billing.wallet(account) -- behind the closes of meters
       end
-      while flusher.flush() > 0 do end
+      support.flush()
       for i, account in ipairs(accounts) do
         local what = first .. " with " .. names[i]
         local wallet, booked = billing.wallet(account), ledger.wallet(account)
