@@ -29,6 +29,7 @@ struct lua_coroutine {
     enum lua_fate fate;
     char *reason; ///< of the fate
     bool raised;  ///< the fate has been raised in it at least once
+    uint64_t closing_ms; ///< of computing since then
 
     lua_pending waiting;  ///< the operation that it waits for, 0: none
     lua_State *resume_on; ///< the thread that yielded (innermost)

@@ -17,7 +17,10 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-enum { RETRY_FREES_PART = 8 }; // of the memory limit
+enum {
+    RETRY_FREES_PART = 8, ///< of the memory limit
+    CLOSING_MS = 100,     ///< of computing, for a cancelled coroutine to close its variables
+};
 
 static lua_State *volatile running; // the thread that executes; NULL in the core
 static volatile sig_atomic_t ticks; // since the running coroutine was entered, not yet accounted
@@ -121,7 +124,10 @@ static void on_hook(lua_State *L, lua_Debug *frame) {
         co->stalled_ms += spent;
         stalled(co, 0);
     }
-    if (co->fate != LUA_FATE_NONE) {
+    // What was cancelled may compute while it closes its variables: they put things in order, and a
+    // tick must not tear that. Only its waits fail at once. Past its time it is treated as the rest.
+    bool closes = co->raised && co->fate != LUA_FATE_CPU && (co->closing_ms += spent) < CLOSING_MS;
+    if (co->fate != LUA_FATE_NONE && !closes) {
         // Code that catches the first error and goes on gets one at each instruction: no loop
         // around a pcall survives that, and nothing else runs between.
         if (co->raised) lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);

@@ -90,6 +90,49 @@ static void cancellation_is_sticky_and_closes_variables(void **state) {
     site_end(&site);
 }
 
+static void a_variable_may_compute_while_it_is_closed(void **state) {
+    (void)state;
+    struct site site;
+    struct answer answer;
+    site_begin(&site);
+    // Several ticks of the computing clock long.
+    site_load(&site, "local task = require 'runtime.task'\n"
+                     "local log = require 'runtime.log'\n"
+                     "return { run = function()\n"
+                     "  local thing <close> = setmetatable({}, { __close = function()\n"
+                     "    local enough = os.clock() + 0.03\n"
+                     "    while os.clock() < enough do end\n"
+                     "    log.info('thing.closed')\n"
+                     "  end })\n"
+                     "  task.sleep(60)\n"
+                     "end }");
+    lua_run run = site_call(&site, "run", NULL, &answer);
+    lua_cancel(site.runtime.generations, run, "the client left");
+    assert_true(loop_run_until(&site.loop, &answer.done, 5000));
+    assert_has(answer.text, "cancelled: the client left");
+    assert_has(site.log, "thing.closed");
+    site_end(&site);
+}
+
+static void closing_a_variable_comes_to_an_end(void **state) {
+    (void)state;
+    struct site site;
+    struct answer answer;
+    site_begin(&site);
+    site_load(&site, "local task = require 'runtime.task'\n"
+                     "return { run = function()\n"
+                     "  local thing <close> = setmetatable({}, { __close = function()\n"
+                     "    while true do pcall(task.sleep, 1) end\n"
+                     "  end })\n"
+                     "  task.sleep(60)\n"
+                     "end }");
+    lua_run run = site_call(&site, "run", NULL, &answer);
+    lua_cancel(site.runtime.generations, run, "the client left");
+    assert_true(loop_run_until(&site.loop, &answer.done, 10000));
+    assert_true(answer.failed);
+    site_end(&site);
+}
+
 static void waiting_where_it_cannot_be_done_is_a_clear_error(void **state) {
     (void)state;
     struct site site;
@@ -162,6 +205,8 @@ int main(void) {
         cmocka_unit_test(an_error_has_message_place_and_stack),
         cmocka_unit_test(a_failed_task_tells_where_it_was_spawned),
         cmocka_unit_test(cancellation_is_sticky_and_closes_variables),
+        cmocka_unit_test(a_variable_may_compute_while_it_is_closed),
+        cmocka_unit_test(closing_a_variable_comes_to_an_end),
         cmocka_unit_test(waiting_where_it_cannot_be_done_is_a_clear_error),
         cmocka_unit_test(errors_and_results_survive_waits_in_pcall),
         cmocka_unit_test(freeing_cancels_what_runs),
