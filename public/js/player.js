@@ -14,6 +14,9 @@
 const FIRST_PICTURE_MS = { flv: 6000, hls: 15000, native: 15000 };
 const STALL_MS = 8000;
 const RETRIES = 3;
+// The last way is tried for 15 s. Chromium's native player cannot read the first segment of a broadcast
+// whose sound comes before its picture (DEMUXER_ERROR_COULD_NOT_PARSE), and that segment stays listed so long.
+const LAST_RETRIES = 4;
 const CUT = new Set(["funds", "limit", "daily", "paused", "frozen", "unavailable"]);
 const GONE = new Set(["ended", "left", "lost"]);
 
@@ -169,12 +172,13 @@ export function createPlayer(video, options) {
     halt();
     if (await ended()) return;
     if (destroyed) return;
-    if (moved && retries < RETRIES) retries++;
+    const most = moved ? RETRIES : way === WAYS.length - 1 ? LAST_RETRIES : 0;
+    if (retries < most) retries++;
     else {
       way++;
       retries = 0;
     }
-    setTimeout(start, moved ? 500 * 2 ** retries : 0);
+    setTimeout(start, retries ? 500 * 2 ** retries : 0);
   }
 
   async function start() {
