@@ -77,18 +77,13 @@ local function steps_of(folder, place, user)
   local steps = {
     { "look at the files", function() return unharmed(folder) end },
     { "make a database server", function()
-      local function make()
-        return run { "mariadb-install-db", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--skip-name-resolve", "--skip-test-db",
-          "--auth-root-authentication-method=socket", "--auth-root-socket-user=" .. user }
-      end
-      -- On a crowded machine its helpers may be ended; that says nothing about the backup.
-      local made = make()
-      if made then return made end
-      shell('rm -rf "$1/mariadb"', place)
-      return make()
+      -- Not /tmp: a server that starts removes from there what it takes for remains, be it another's.
+      return run { "mariadb-install-db", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--tmpdir=" .. place,
+        "--skip-name-resolve", "--skip-test-db", "--auth-root-authentication-method=socket",
+        "--auth-root-socket-user=" .. user }
     end },
     { "start it", function()
-      task.spawn(process.run, { "mariadbd", "--no-defaults", "--datadir=" .. place .. "/mariadb",
+      task.spawn(process.run, { "mariadbd", "--no-defaults", "--datadir=" .. place .. "/mariadb", "--tmpdir=" .. place,
         "--socket=" .. sql, "--skip-networking", "--skip-log-bin", "--default-time-zone=+00:00",
         "--innodb-flush-log-at-trx-commit=0", "--pid-file=" .. place .. "/mariadb.pid", limit = HOURS })
       return until_answers { "mariadb-admin", "--no-defaults", "--socket=" .. sql, "--user=" .. user, "ping" }

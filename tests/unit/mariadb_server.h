@@ -61,15 +61,20 @@ static inline bool mariadb_server_listens(const struct mariadb_server *server) {
 
 /// Starts it and waits until it greets.
 static inline void mariadb_server_start(struct mariadb_server *server) {
-    char data[96], user[64], socket_option[128];
+    char data[96], user[64], socket_option[128], tmp[96];
     snprintf(user, sizeof user, "--user=%s", getpwuid(getuid())->pw_name);
-    if (!server->folder[0]) {
+    bool made = server->folder[0] != 0;
+    if (!made) {
         snprintf(server->folder, sizeof server->folder, "/tmp/footlight-mariadb-XXXXXX");
         assert_non_null(mkdtemp(server->folder));
         snprintf(server->socket, sizeof server->socket, "%s/socket", server->folder);
+    }
+    // Not /tmp: a server that starts removes from there what it takes for remains, be it another's.
+    snprintf(tmp, sizeof tmp, "--tmpdir=%s", server->folder);
+    if (!made) {
         snprintf(data, sizeof data, "--datadir=%s/data", server->folder);
         pid_t pid = mariadb_server_run(server, (const char *const[]){
-            "mariadb-install-db", "--no-defaults", data, user, "--skip-name-resolve", "--skip-test-db",
+            "mariadb-install-db", "--no-defaults", data, tmp, user, "--skip-name-resolve", "--skip-test-db",
             "--auth-root-authentication-method=normal", NULL});
         int status = -1;
         waitpid(pid, &status, 0);
@@ -78,7 +83,7 @@ static inline void mariadb_server_start(struct mariadb_server *server) {
     snprintf(data, sizeof data, "--datadir=%s/data", server->folder);
     snprintf(socket_option, sizeof socket_option, "--socket=%s", server->socket);
     server->pid = mariadb_server_run(server, (const char *const[]){
-        "mariadbd", "--no-defaults", data, user, socket_option, "--skip-networking",
+        "mariadbd", "--no-defaults", data, tmp, user, socket_option, "--skip-networking",
         "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0",
         "--innodb-use-native-aio=0", NULL});
     for (int i = 0; i < 1500; i++) {

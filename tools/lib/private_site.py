@@ -102,9 +102,9 @@ class Site:
         data = self.folder + "/data"
         new = not os.path.isdir(data)
         if new:
-            subprocess.run(["mariadb-install-db", "--no-defaults", "--datadir=" + data, "--skip-name-resolve", "--skip-test-db",
+            subprocess.run(["mariadb-install-db", "--no-defaults", "--datadir=" + data, "--tmpdir=" + self.folder, "--skip-name-resolve", "--skip-test-db",
                             "--auth-root-authentication-method=normal", *owner], check=True, capture_output=True)
-        process = self.start("/usr/sbin/mariadbd", "--no-defaults", "--datadir=" + data, "--socket=" + self.folder + "/mariadb.sock",
+        process = self.start("/usr/sbin/mariadbd", "--no-defaults", "--datadir=" + data, "--tmpdir=" + self.folder, "--socket=" + self.folder + "/mariadb.sock",
                              "--skip-networking", "--performance-schema=OFF", "--pid-file=" + self.folder + "/mariadb.pid",
                              "--max-connections=200", *owner, log="mariadb.log")
         self.wait(lambda: self.sql("SELECT 1") is not None, "MariaDB")

@@ -138,10 +138,12 @@ query_mariadb() { as_service mariadb --no-defaults --socket="$var/run/mariadb.so
 start_mariadb() {
     running mariadb > /dev/null && return 0
     mkdir -p "$var/data/mariadb"
-    fill conf/mariadb.cnf "$var/conf/mariadb.cnf" run="$var/run" data="$var/data/mariadb" log="$var/log"
+    fill conf/mariadb.cnf "$var/conf/mariadb.cnf" run="$var/run" data="$var/data/mariadb" log="$var/log" tmp="$var/tmp"
     give_to_service
     if [ ! -d "$var/data/mariadb/mysql" ]; then
-        as_service mariadb-install-db --no-defaults --datadir="$var/data/mariadb" --skip-name-resolve --skip-test-db \
+        # A tmpdir of its own: a server that starts removes what looks left behind in a shared one.
+        as_service mariadb-install-db --no-defaults --datadir="$var/data/mariadb" --tmpdir="$var/tmp" \
+            --skip-name-resolve --skip-test-db \
             --auth-root-authentication-method=socket --auth-root-socket-user="$service_user" \
             > "$var/log/mariadb-install.log" 2>&1 ||
             fail "MariaDB could not make its files" "$var/log/mariadb-install.log"
