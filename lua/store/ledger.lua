@@ -110,11 +110,12 @@ local function lock_balances(tx, ids)
 end
 
 --- The shares of a model (an id; nil: any) at a moment (ms): its own, else those of the settings, as they
--- were then. The numbers that came first in the settings count from the beginning of time.
+-- were then. Redis tells whole milliseconds: the one in which a share was set counts as before. The numbers
+-- that came first in the settings count from the beginning of time.
 function ledger.splits(tx)
   local rows = (tx or db).rows([[
     SELECT name, CAST(JSON_VALUE(value, '$') AS SIGNED) AS bp,
-           CAST(UNIX_TIMESTAMP(changed_at) * 1000 AS SIGNED) AS since
+           CAST(FLOOR(UNIX_TIMESTAMP(changed_at) * 1000) + 1 AS SIGNED) AS since
     FROM settings WHERE name IN ('billing.split_paid_bp', 'billing.split_promo_bp') ORDER BY version]])
   local function at(name, ms)
     local found
@@ -128,7 +129,7 @@ function ledger.splits(tx)
   local function own(model)
     if not models[model] then
       models[model] = (tx or db).rows([[
-        SELECT paid_bp, promo_bp, CAST(ROUND(UNIX_TIMESTAMP(valid_from) * 1000) AS SIGNED) AS since
+        SELECT paid_bp, promo_bp, CAST(FLOOR(UNIX_TIMESTAMP(valid_from) * 1000) + 1 AS SIGNED) AS since
         FROM revenue_splits WHERE model_id = ? ORDER BY valid_from DESC]], model)
     end
     return models[model]

@@ -129,6 +129,20 @@ describe("the ledger's corrections", function()
     assert.has_error(function() periods.set_split(model, 10001, nil, "command", "x") end)
   end)
 
+  it("counts the millisecond in which a share was set as before", function()
+    local ms = 1767225600123
+    for _, microseconds in ipairs { 0, 400, 600, 999 } do
+      local other = make_model(make_account())
+      db.exec([[
+        INSERT INTO revenue_splits (model_id, valid_from, paid_bp, promo_bp, reason, actor)
+        VALUES (?, FROM_UNIXTIME(?) + INTERVAL ? MICROSECOND, 7500, NULL, 'a good year', 'spec')]],
+        other, ms // 1000, ms % 1000 * 1000 + microseconds)
+      local splits = ledger.splits()
+      assert.equal(5000, splits(ms, other).paid_bp)
+      assert.equal(7500, splits(ms + 1, other).paid_bp)
+    end
+  end)
+
   it("gives the same share of a session however it was cut into charges and refunds", function()
     math.randomseed(7)
     for _ = 1, 200 do
