@@ -64,6 +64,17 @@ describe("the tariff", function()
   end)
 end)
 
+describe("a free room", function()
+  it("gives a guest's page another ticket once a stream that was interrupted is back", function()
+    local model, guest = paid_room(0), people.client()
+    local page = guest:get("/r/" .. model.slug)
+    local answer = guest:request("POST", "/r/" .. model.slug .. "/watch", { headers = { accept = "application/json" },
+      form = { rate = "0", csrf_token = page.body:match 'name="csrf_token" value="([^"]+)"' } })
+    assert.equal(200, answer.status, answer.body)
+    assert.equal("free", streaming.read_ticket(answer:json().ticket).policy)
+  end)
+end)
+
 describe("a guest's look into a paid room", function()
   it("is one for an address, and ends by itself", function()
     local model = paid_room(60 * CREDIT)
