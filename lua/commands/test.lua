@@ -1,11 +1,12 @@
 --- footlight test: busted inside the runtime.
 local json = require "runtime.json"
+local task = require "runtime.task"
 
 local test = {
   summary = "run specs inside the runtime",
-  usage = [[
+  usage = [=[
 footlight test [PATH …] [--filter PATTERN] [--list] [--json] [--seed N] [--limit SECONDS]
-               [--jobs N]
+               [--jobs N [--shared]]
 
   PATH             files or folders of *_spec.lua (tests/)
   --filter PATTERN only tests whose full name matches the Lua pattern
@@ -13,7 +14,8 @@ footlight test [PATH …] [--filter PATTERN] [--list] [--json] [--seed N] [--lim
   --json           one line of JSON for each result
   --seed N         shuffle files and tests
   --limit SECONDS  how long one test may take (30)
-  --jobs N         N files at once, each job with a database and Redis servers of its own]],
+  --jobs N         N files at once, each job with a database and Redis servers of its own;
+                   with --shared, all with those of this site]=],
 }
 
 local function parse(arguments)
@@ -27,6 +29,7 @@ local function parse(arguments)
     if word == "--filter" then options.filter = value(word)
     elseif word == "--list" then options.list = true
     elseif word == "--json" then options.json = true
+    elseif word == "--shared" then options.shared = true
     elseif word == "--help" or word == "-h" then options.help = true
     elseif word == "--seed" or word == "--limit" or word == "--jobs" then
       options[word:sub(3)] = math.tointeger(tonumber(value(word))) or error({ usage = word .. " takes a number" }, 0)
@@ -72,14 +75,18 @@ local function find_specs(paths)
 end
 
 local function reporter(options)
-  local file, passed = nil, 0
+  local file, passed, began = nil, 0, 0
+  local function print_file(name, count, milliseconds)
+    if options.json or options.list then return end
+    print(("%-48s %4d passed %7.1f s"):format(name, count, milliseconds / 1000))
+    io.stdout:flush()
+  end
   local function end_file()
-    if file and not options.json and not options.list then print(("%-48s %4d passed"):format(file, passed)) end
-    passed = 0
+    if file then print_file(file, passed, task.monotonic_ms() - began) end
   end
   function options.on_file(name)
     end_file()
-    file = name
+    file, passed, began = name, 0, task.monotonic_ms()
   end
   function options.on_result(result, kind)
     if kind == "passed" then passed = passed + 1 end
@@ -92,10 +99,7 @@ local function reporter(options)
     end
     io.stdout:flush()
   end
-  function options.on_file_end(name, count)
-    if not options.json then print(("%-48s %4d passed"):format(name, count)) end
-    io.stdout:flush()
-  end
+  options.on_file_end = print_file
   return end_file
 end
 

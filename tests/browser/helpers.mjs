@@ -33,8 +33,9 @@ export async function visitor(browser, options = {}) {
   });
   context.on("page", (page) => {
     page.on("console", (message) => {
-      // An answer of 4xx that the test asks for is not a complaint.
-      if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) {
+      // An answer of 4xx, to a request or a WebSocket's handshake, is part of what is tested: a stream that is
+      // interrupted just now refuses who asks for it.
+      if (message.type() === "error" && !/(status of|response code:) 4\d\d/.test(message.text())) {
         complaints.push(`${page.url()}: ${message.text()}`);
       }
     });

@@ -67,6 +67,20 @@ describe("footlight test --jobs", function()
     end
   end)
 
+  it("runs them with our own stores if they are to be shared", function()
+    local redis = require "runtime.redis"
+    redis.call("SET", "jobs:ours", "yes")
+    for _, name in ipairs { "a", "b" } do
+      assert(file.write(("%s/%s_spec.lua"):format(place, name), [[
+        it("finds ours", function() assert.equal("yes", require("runtime.redis").call("GET", "jobs:ours")) end)]]))
+    end
+    local base = config.get("var") .. "/" .. place
+    local result = assert(process.run { inside.program(), "--root", config.root, "--site", assert(environment.site()),
+      "test", base .. "/a_spec.lua", base .. "/b_spec.lua", "--jobs", "2", "--shared", limit = 60 })
+    redis.call("DEL", "jobs:ours")
+    assert.equal("2 passed, 0 failed, 0 skipped", result.output:match("([^\n]*)\n$"), result.output .. result.errors)
+  end)
+
   it("says what is wrong with its options", function()
     local result = assert(process.run { inside.program(), "--root", config.root, "test", "--jobs", "0" })
     assert.equal(2, result.status)

@@ -14,19 +14,59 @@ run_suite() {
     wait "$!" 2> /dev/null || true # tee has written all
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
     if [ -z "$line" ]; then
-        failures+=("$suite: ended without a count (status $status); its output is $log")
+        failures+=("$suite: ended without a count (status $status); its output is $log" "$(tail -n 40 "$log")")
         failed=$((failed + 1))
     else
         set -- $line
         passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5))
-        [ "$3" = 0 ] || failures+=("$suite: $3 failed; its output is $log")
+        [ "$3" = 0 ] || failures+=("$suite: $3 failed; its output is $log" "$(failures_in "$log")")
         [ "$1" != 0 ] || { failures+=("$suite: no test ran"); failed=$((failed + 1)); }
         if [ "$3" = 0 ] && [ "$status" != 0 ]; then
-            failures+=("$suite: status $status although no test failed; its output is $log")
+            failures+=("$suite: status $status although no test failed; its output is $log" "$(tail -n 40 "$log")")
             failed=$((failed + 1))
         fi
     fi
     echo "--- $suite: ${line:-no count} ($((($(now_ms) - began) / 1000)) s)"
+}
+
+# What a suite's output says of its failures, to be said again at the end: who reads only the last page of
+# a long log shall know what broke.
+failures_in() { # LOG
+    grep -aE -A 24 '^  (failure|error): |^not ok |^\[  (ERROR|FAILED) |^program failed|^failed: | failed:$|^==[0-9]+==ERROR|runtime error:' \
+        "$1" | head -n 160
+}
+
+# Suites that want neither our stores nor our site run beside the others, behind them in priority: the
+# others wait most of their time for streams. What they say comes in one piece when they have ended.
+beside=''
+run_beside() { # SUITE…
+    local suite
+    set -m # a process group of its own, which cleanup can end
+    (
+        set +m
+        open_environments=() passed=0 failed=0 skipped=0 failures=()
+        trap 'code=$?; cleanup; exit $code' EXIT
+        trap 'exit 143' TERM
+        renice -n 10 -p "$BASHPID" > /dev/null
+        for suite in "$@"; do run_suite "$suite"; done
+        declare -p passed failed skipped failures > "$logs/beside.counts"
+    ) > "$logs/beside.log" 2>&1 < /dev/null &
+    beside=$!
+    set +m
+}
+join_beside() {
+    [ -n "$beside" ] || return 0
+    local status=0 all=$((passed)) bad=$((failed)) left=$((skipped)) texts=("${failures[@]}")
+    wait "$beside" || status=$?
+    beside=''
+    cat "$logs/beside.log"
+    if [ -e "$logs/beside.counts" ]; then
+        . "$logs/beside.counts"
+    else
+        passed=0 failed=1 skipped=0 failures=("the suites beside the others ended early (status $status)")
+    fi
+    passed=$((passed + all)) failed=$((failed + bad)) skipped=$((skipped + left))
+    failures=("${texts[@]}" "${failures[@]}")
 }
 
 # --- environments ---------------------------------------------------------------------------------
@@ -86,7 +126,7 @@ need_site() {
     site_is_ready=yes
 }
 
-in_runtime() { footlight test "tests/$1"; }
+in_runtime() { footlight test "tests/$1" --jobs 2; }
 
 # --- suites ---------------------------------------------------------------------------------------
 
@@ -100,21 +140,31 @@ suite_check() {
     [ $bad = 0 ]
 }
 
+# add_counts N : passes the output of N runs on, and adds their last lines up into one.
+add_counts() {
+    awk -v runs="$1" '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { n++; p += $1; f += $3; s += $5 }
+         { print; fflush() }
+         END { f += runs - n; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }'
+}
+
 # cmocka programs print "[  PASSED  ] N test(s)." and "[  FAILED  ] N test(s)".
 count_cmocka() {
     awk '/^\[  PASSED  \] [0-9]+ test/ { p += $4 } /^\[  FAILED  \] [0-9]+ test/ { f += $4 }
          /^program failed: / || /^\[  FAILED  \] GROUP (SETUP|TEARDOWN)/ { f++ } { print }
          END { printf "%d passed, %d failed, 0 skipped\n", p, f; exit f > 0 }'
 }
+run_unit_program() { # PROGRAM
+    local status=0 output
+    # The last line has no end. A status past 100 is no count of failed tests, but a crash.
+    output=$(timeout 300 "$1" 2>&1) || status=$?
+    printf '%s\n' "$output" | grep -avE '^\[ (RUN|      OK) |^\[=+\]|^\{"time"' || true
+    [ "$status" -le 100 ] || echo "program failed: $1"
+}
 run_unit_programs() { # BUILD-FOLDER
     local program
-    for program in tests/unit/*_test.c; do
-        program=$1/$(basename "$program" .c)
-        # The last line has no end. A status past 100 is no count of failed tests, but a crash.
-        timeout 300 "$program" 2>&1 | sed -e '$a\' |
-            grep -vE '^\[ (RUN|      OK) |^\[=+\]|^\{"time"'
-        [ "${PIPESTATUS[0]}" -le 100 ] || echo "program failed: $program"
-    done
+    export -f run_unit_program
+    for program in tests/unit/*_test.c; do echo "$1/$(basename "$program" .c)"; done |
+        xargs -P 2 -I{} bash -c 'text=$(run_unit_program {}); printf "%s\n" "$text"'
 }
 prepare_unit() { :; }
 suite_unit() { run_unit_programs build/debug | count_cmocka; }
@@ -124,11 +174,20 @@ suite_runtime() { in_runtime runtime; }
 prepare_billing() { need_stores; }
 suite_billing() { in_runtime billing; }
 prepare_realtime() { need_stores; }
-suite_realtime() { in_runtime realtime; }
+# Its scripts start services of their own beside the stores that they find.
+suite_realtime() { footlight test tests/realtime; }
 prepare_site() { need_stores; }
 suite_site() { in_runtime site; }
+# Streams take their time and little else; those that restart what all share run by themselves.
 prepare_streaming() { need_site; }
-suite_streaming() { in_runtime streaming; }
+suite_streaming() {
+    local alone=tests/streaming/faults_spec.lua together=() file
+    for file in tests/streaming/*_spec.lua; do [ "$file" = $alone ] || together+=("$file"); done
+    {
+        footlight test "${together[@]}" --jobs 4 --shared
+        footlight test $alone
+    } | add_counts 2
+}
 
 # Two hosts with an nginx-rtmp each, in a site of their own under var/test-hosts.
 prepare_hosts() {
@@ -138,7 +197,7 @@ prepare_hosts() {
     site_is_ready=''
     unset site_folder site_offset site_demo site_hosts
 }
-suite_hosts() { FOOTLIGHT_SECOND_HOST=$((port_http + 10)) in_runtime hosts; }
+suite_hosts() { FOOTLIGHT_SECOND_HOST=$((port_http + 10)) footlight test tests/hosts; }
 prepare_browser() { need_site; }
 suite_browser() {
     # node's runner in TAP form, counted into our own last line. Node.js 18 tries one address of localhost
@@ -177,14 +236,13 @@ prepare_sanitize() {
 }
 suite_sanitize() {
     export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-    local log=$logs/sanitize-parts.log
-    : > "$log"
-    run_unit_programs build/asan | count_cmocka | tee -a "$log"
     export build_preset=asan
     local suite
-    for suite in runtime realtime billing; do in_runtime "$suite" 2>&1 | tee -a "$log"; done
-    awk '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/ { n++; p += $1; f += $3; s += $5 }
-         END { f += 4 - n; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$log"
+    {
+        run_unit_programs build/asan | count_cmocka
+        footlight test tests/realtime 2>&1
+        for suite in runtime billing; do in_runtime "$suite" 2>&1; done
+    } | add_counts 4
 }
 
 prepare_analyse() { :; }
@@ -213,7 +271,7 @@ suite_fuzz() {
     export -f fuzz_one
     export var logs
     fuzz_targets | xargs -P "$(nproc)" -I{} bash -c \
-        'fuzz_one {} '"${FOOTLIGHT_FUZZ_SECONDS:-30}"' && touch "$logs/{}.good" || rm -f "$logs/{}.good"'
+        'fuzz_one {} '"${FOOTLIGHT_FUZZ_SECONDS:-20}"' && touch "$logs/{}.good" || rm -f "$logs/{}.good"'
     for target in $(fuzz_targets); do
         if [ -e "$logs/$target.good" ]; then
             rm "$logs/$target.good"

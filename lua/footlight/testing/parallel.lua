@@ -1,10 +1,19 @@
---- Spec files in several child processes at once, each with stores of its own (environment.lua).
+--- Spec files in several child processes at once, each with stores of its own (environment.lua), or all
+-- with ours.
+local config = require "runtime.config"
 local environment = require "footlight.testing.environment"
 local json = require "runtime.json"
 local process = require "runtime.process"
+local inside = require "runtime.testing"
 local task = require "runtime.task"
 
 local parallel = {}
+
+-- The stores and the site that we run beside, in the form of an environment's place.
+local shared = setmetatable({}, { __close = function() end })
+function shared.words(_, ...)
+  return { inside.program(), "--root", config.root, "--site", environment.site(), ... }
+end
 
 local FILE_SECONDS = 3600
 
@@ -47,13 +56,13 @@ local function results_of(file, outcome)
   return results
 end
 
---- Runs the files in so many jobs. Options as of runner.run, and on_file_end(file, passed). Returns the
--- counts and all results, in the order in which files ended.
+--- Runs the files in so many jobs. Options as of runner.run, shared (no stores of their own),
+-- and on_file_end(file, passed, milliseconds). Returns the counts and all results, in the order in which files ended.
 function parallel.run(files, jobs, options)
   local counts, all = { passed = 0, failed = 0, skipped = 0 }, {}
   local next_file = 1
 
-  local function take(file, results)
+  local function take(file, results, milliseconds)
     local passed = 0
     for _, result in ipairs(results) do
       local kind = kind_of(result.status)
@@ -62,16 +71,18 @@ function parallel.run(files, jobs, options)
       all[#all + 1] = result
       if options.on_result then options.on_result(result, kind) end
     end
-    if options.on_file_end then options.on_file_end(file, passed) end
+    if options.on_file_end then options.on_file_end(file, passed, milliseconds) end
   end
 
   local function work(number)
-    local place <close> = environment.open("job " .. number)
+    local place <close> = options.shared and shared or environment.open("job " .. number)
     while files[next_file] do
       local file = files[next_file]
       next_file = next_file + 1
+      local began = task.monotonic_ms()
       local outcome, reason = process.run(words_of(place, file, options))
-      take(file, results_of(file, outcome or { status = -1, output = "", errors = reason }))
+      take(file, results_of(file, outcome or { status = -1, output = "", errors = reason }),
+        task.monotonic_ms() - began)
     end
   end
 
@@ -81,12 +92,12 @@ function parallel.run(files, jobs, options)
     local ok, problem = pcall(worker.wait, worker)
     if not ok then
       take(("job %d"):format(number), { { name = "(job)", file = "job " .. number, status = "error",
-        message = tostring(problem) } })
+        message = tostring(problem) } }, 0)
     end
   end
   -- No job was left to take these.
   while files[next_file] do
-    take(files[next_file], { { name = "(file)", file = files[next_file], status = "error", message = "was not run" } })
+    take(files[next_file], { { name = "(file)", file = files[next_file], status = "error", message = "was not run" } }, 0)
     next_file = next_file + 1
   end
   return counts, all
