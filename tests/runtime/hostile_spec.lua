@@ -6,6 +6,7 @@ local task = require "runtime.task"
 
 describe("ten thousand queries at once", function()
   it("get answers or are refused as busy, and keep nobody else waiting", function()
+    redis.call "PING" -- its connection is made before they come
     local answered, refused, others = 0, 0, {}
     local runs = {}
     for i = 1, 10000 do

@@ -41,6 +41,7 @@ failures_in() { # LOG
 beside=''
 run_beside() { # SUITE…
     local suite
+    rm -f "$logs/beside.counts"
     set -m # a process group of its own, which cleanup can end
     (
         set +m
@@ -49,24 +50,25 @@ run_beside() { # SUITE…
         trap 'exit 143' TERM
         renice -n 10 -p "$BASHPID" > /dev/null
         for suite in "$@"; do run_suite "$suite"; done
-        declare -p passed failed skipped failures > "$logs/beside.counts"
+        printf '%s\n' "$passed" "$failed" "$skipped" "${failures[@]}" > "$logs/beside.counts"
     ) > "$logs/beside.log" 2>&1 < /dev/null &
     beside=$!
     set +m
 }
 join_beside() {
     [ -n "$beside" ] || return 0
-    local status=0 all=$((passed)) bad=$((failed)) left=$((skipped)) texts=("${failures[@]}")
+    local status=0 said
     wait "$beside" || status=$?
     beside=''
     cat "$logs/beside.log"
     if [ -e "$logs/beside.counts" ]; then
-        . "$logs/beside.counts"
+        mapfile -t said < "$logs/beside.counts"
+        passed=$((passed + said[0])) failed=$((failed + said[1])) skipped=$((skipped + said[2]))
+        failures+=("${said[@]:3}")
     else
-        passed=0 failed=1 skipped=0 failures=("the suites beside the others ended early (status $status)")
+        failed=$((failed + 1))
+        failures+=("the suites beside the others ended early (status $status)" "$(tail -n 20 "$logs/beside.log")")
     fi
-    passed=$((passed + all)) failed=$((failed + bad)) skipped=$((skipped + left))
-    failures=("${texts[@]}" "${failures[@]}")
 }
 
 # --- environments ---------------------------------------------------------------------------------
