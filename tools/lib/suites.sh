@@ -10,8 +10,7 @@ run_suite() {
     echo "=== $suite"
     prepare_"$suite"
     status=0
-    (set +e +o pipefail; suite_"$suite") > >(tee "$log") 2>&1 || status=$?
-    wait "$!" 2> /dev/null || true # tee has written all
+    (set +e +o pipefail; suite_"$suite") 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
     if [ -z "$line" ]; then
         failures+=("$suite: ended without a count (status $status); its output is $log" "$(tail -n 40 "$log")")
